@@ -1,0 +1,64 @@
+"""Scanpy out of memory: ``sc.read_h5ad(path, backed="oom")`` leaves the matrices on disk."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# At once, since it has the name of its module: imported later, the module would take its place.
+from .settings import settings
+
+if TYPE_CHECKING:
+    from .dispatch.hookspecs import hookimpl
+    from .dispatch.importing import disable, enable, load_ipython_extension, unload_ipython_extension
+    from .dispatch.readers import read_h5ad
+    from .dispatch.table import Override
+    from .errors import CorruptFileError, MemoryBudgetExceeded, NotAnH5adError, OOMError, UnsupportedOutOfMemory
+    from .matrix import OOMMatrix
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CorruptFileError",
+    "MemoryBudgetExceeded",
+    "NotAnH5adError",
+    "OOMError",
+    "OOMMatrix",
+    "Override",
+    "UnsupportedOutOfMemory",
+    "disable",
+    "enable",
+    "hookimpl",
+    "load_ipython_extension",
+    "read_h5ad",
+    "settings",
+    "unload_ipython_extension",
+]
+
+# Importing this package is part of importing scanpy; what it offers is imported when it is asked for.
+_HOMES = {
+    "CorruptFileError": ".errors",
+    "MemoryBudgetExceeded": ".errors",
+    "NotAnH5adError": ".errors",
+    "OOMError": ".errors",
+    "OOMMatrix": ".matrix",
+    "Override": ".dispatch.table",
+    "UnsupportedOutOfMemory": ".errors",
+    "disable": ".dispatch.importing",
+    "enable": ".dispatch.importing",
+    "hookimpl": ".dispatch.hookspecs",
+    "load_ipython_extension": ".dispatch.importing",
+    "read_h5ad": ".dispatch.readers",
+    "unload_ipython_extension": ".dispatch.importing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

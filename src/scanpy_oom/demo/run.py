@@ -1,0 +1,139 @@
+"""A measured run of the workflow: a fresh process, watched from here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from .display import Display
+
+__all__ = ["LABELS", "Mode", "Outcome", "StepCost", "run_workflow"]
+
+Mode: TypeAlias = Literal["memory", "oom"]
+LABELS: dict[Mode, str] = {"memory": "in memory", "oom": "out of memory"}
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What one step took: seconds, and bytes of resident memory above those after the imports."""
+
+    seconds: float
+    peak: int
+
+
+@dataclass
+class Outcome:
+    """What became of one run.
+
+    Attributes
+    ----------
+    mode
+        Where the matrix was.
+    costs
+        Cost of each step that was completed.
+    compile_seconds
+        Time in which this package's kernels were compiled; 0 where the cache had them.
+    shape
+        Cells and genes at the end.
+    step
+        The step that was begun last.
+    failure
+        Why the run ended in that step; `None` if it was completed.
+    """
+
+    mode: Mode
+    costs: dict[str, StepCost] = field(default_factory=dict)
+    compile_seconds: float = 0.0
+    shape: tuple[int, int] = (0, 0)
+    step: str = "start"
+    failure: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Duration of all completed steps."""
+        return sum(cost.seconds for cost in self.costs.values())
+
+    @property
+    def peak(self) -> int:
+        """Largest memory of all completed steps."""
+        return max((cost.peak for cost in self.costs.values()), default=0)
+
+
+def run_workflow(
+    mode: Mode, file: Path, out: Path, *, steps: list[str], groups: str | None, display: Display | None = None
+) -> Outcome:
+    """Run the workflow on `file` in a process of its own.
+
+    Parameters
+    ----------
+    mode
+        Whether the matrix is read into memory or stays on disk.
+    file
+        An h5ad with counts in X.
+    out
+        Folder for the results, made here. What the process prints goes to `log.txt` in it.
+    steps, groups
+        As :func:`~scanpy_oom.demo.steps.choose_steps` gives them.
+    display
+        Shows the progress.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "scanpy_oom.demo.worker", str(file), str(out), "--steps", ",".join(steps)]
+    if groups is not None:
+        command += ["--groups", groups]
+    environment = {name: value for name, value in os.environ.items() if name != "SCANPY_OOM_DISABLE"}
+    if mode == "oom":
+        command += ["--backed", "oom"]
+    else:
+        environment["SCANPY_OOM_DISABLE"] = "1"
+
+    outcome = Outcome(mode)
+    with (
+        (out / "log.txt").open("w") as log,
+        subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
+        try:
+            _follow(process.stdout or (), outcome, display)
+        except BaseException:
+            process.kill()  # no run goes on unwatched
+            raise
+    if process.returncode and outcome.failure is None:
+        outcome.failure = _describe_exit(process.returncode, out / "log.txt")
+    return outcome
+
+
+def _follow(lines: Iterable[str], outcome: Outcome, display: Display | None) -> None:
+    """Take down what the process reports, until it ends."""
+    for line in lines:
+        match json.loads(line):
+            case {"event": "start", "step": step}:
+                outcome.step = step
+                if display:
+                    display.start_step(step)
+            case {"event": "done", "step": step, "seconds": seconds, "peak": peak}:
+                outcome.costs[step] = StepCost(seconds, peak)
+                if display:
+                    display.finish_step(step, seconds, peak)
+            case {"event": "failed", "reason": reason}:
+                outcome.failure = reason
+            case {"event": "end", "compile_seconds": seconds, "shape": [n_obs, n_vars]}:
+                outcome.compile_seconds, outcome.shape = seconds, (n_obs, n_vars)
+
+
+def _describe_exit(code: int, log: Path) -> str:
+    if code == -signal.SIGKILL:
+        return "killed (SIGKILL), as the system does when memory runs out"
+    if code < 0:
+        return f"killed by signal {-code} ({signal.Signals(-code).name}); see {log}"
+    return f"ended with exit code {code}; see {log}"

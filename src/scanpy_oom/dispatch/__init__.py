@@ -1,0 +1,1 @@
+"""Who runs a call: scanpy itself, or an override on data that stay on disk."""

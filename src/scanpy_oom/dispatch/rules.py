@@ -1,0 +1,136 @@
+"""Which matrices a call of a scanpy function would use, by its arguments.
+
+A rule takes the arguments by name, defaults filled in, and yields pairs of an AnnData and the name of one of its
+matrices: ``"X"``, ``"layers/NAME"``, ``"raw/X"``. Where the function was given a bare matrix, the pair is that matrix
+and an empty name. A matrix in `obsm` or `varm` is in memory and so none of these.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+__all__ = [
+    "Rule",
+    "Use",
+    "chosen",
+    "dendrogram",
+    "every_layer",
+    "filtered_genes",
+    "neighbors_representation",
+    "raw_if_present",
+    "representation",
+    "values",
+    "x",
+    "x_of_all",
+]
+
+Use = tuple[Any, str]
+"""An AnnData and the name of one of its matrices, or a matrix and an empty name."""
+
+Rule = Callable[[Mapping[str, Any]], Iterator[Use]]
+
+
+def _data(arguments: Mapping[str, Any]) -> Any:
+    """Return what the function works on: its first argument, whatever it is called."""
+    return next(iter(arguments.values()))
+
+
+def _is_annotated(data: object) -> bool:
+    return hasattr(data, "layers")
+
+
+def x(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """X, or the matrix that was given instead of an AnnData."""
+    data = _data(arguments)
+    yield data, ("X" if _is_annotated(data) else "")
+
+
+def x_of_all(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """X of every AnnData among the arguments."""
+    for value in arguments.values():
+        if _is_annotated(value):
+            yield value, "X"
+
+
+def chosen(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """X, unless `layer`, `use_raw` or another argument says otherwise."""
+    data = _data(arguments)
+    elsewhere = any(arguments.get(name) is not None for name in ("obsm", "obsp", "varm"))
+    if not _is_annotated(data):
+        yield data, ""
+    elif arguments.get("layer") is not None:
+        yield data, f"layers/{arguments['layer']}"
+    elif arguments.get("use_raw"):
+        yield data, "raw/X"
+    elif not elsewhere:
+        yield data, "X"
+
+
+def raw_if_present(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """As :func:`chosen`, where `use_raw=None` means raw if there is one and no layer is named."""
+    data, use_raw = _data(arguments), arguments.get("use_raw")
+    if use_raw is None and _is_annotated(data):
+        use_raw = data.raw is not None
+    return chosen({**arguments, "use_raw": use_raw})
+
+
+def values(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """As :func:`chosen`, unless the values were given as `vals`."""
+    vals = arguments.get("vals")
+    if vals is None:
+        yield from chosen(arguments)
+    else:
+        yield vals, ""
+
+
+def every_layer(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """X, and the layers that `layers` names."""
+    data, layers = _data(arguments), arguments["layers"]
+    yield from x(arguments)
+    if _is_annotated(data):
+        names = data.layers if layers == "all" else layers
+        yield from ((data, f"layers/{name}") for name in names if name is not None)
+
+
+def representation(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """X where scanpy would take it to represent the cells, by `use_rep` and `n_pcs`.
+
+    With more genes than ``scanpy.settings.N_PCS`` scanpy takes principal components, computing them if need be.
+    """
+    data = _data(arguments)
+    use_rep, n_pcs = arguments.get("use_rep"), arguments.get("n_pcs")
+    if arguments.get("distances") is not None:
+        return
+    if use_rep is None:
+        takes_x = n_pcs == 0 or data.n_vars <= sys.modules["scanpy"].settings.N_PCS
+    else:
+        takes_x = use_rep == "X" and "X" not in data.obsm
+    if takes_x:
+        yield data, "X"
+
+
+def neighbors_representation(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """X where the graph of neighbors was computed from it."""
+    data = _data(arguments)
+    neighbors = data.uns.get(arguments.get("neighbors_key") or "neighbors", {})
+    params = neighbors.get("params", {})
+    return representation({"data": data, "use_rep": params.get("use_rep"), "n_pcs": params.get("n_pcs")})
+
+
+def dendrogram(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """Expression values where genes are named, else the representation of the cells."""
+    return representation(arguments) if arguments.get("var_names") is None else raw_if_present(arguments)
+
+
+def filtered_genes(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """X or raw, unless the ranking of genes holds all that their filter asks for."""
+    data = _data(arguments)
+    ranking = data.uns.get(arguments.get("key") or "rank_genes_groups", {})
+    params = ranking.get("params", {})
+    given = {name: arguments.get(name) for name in ("groupby", "use_raw")}
+    asked = {name: params.get(name) if value is None else value for name, value in given.items()}
+    known = all(params.get(name) == value for name, value in {**asked, "reference": "rest"}.items())
+    if not (known and "logfoldchanges" in ranking and "pts_rest" in ranking):
+        yield data, ("raw/X" if asked["use_raw"] else "X")

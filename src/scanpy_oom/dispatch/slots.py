@@ -1,0 +1,31 @@
+"""The matrices of an AnnData by the names of :func:`scanpy_oom.matrix.underlying`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anndata import AnnData
+
+__all__ = ["get", "put"]
+
+
+def get(adata: AnnData, slot: str) -> Any:
+    """Return a matrix as this object, perhaps a view, shows it; `None` if there is none."""
+    if slot == "X":
+        return adata.X
+    if slot == "raw/X":
+        return None if adata.raw is None else adata.raw.X
+    return adata.layers.get(slot.removeprefix("layers/"))
+
+
+def put(adata: AnnData, slot: str, matrix: Any) -> None:
+    """Put a matrix of the same shape in the place of one that is there."""
+    if slot == "X":
+        adata.X = matrix
+    elif slot == "raw/X":
+        # Names come after, since anndata warns of names that are not unique when it makes an object.
+        raw = AnnData(matrix)
+        raw.var, raw.varm = adata.raw.var, dict(adata.raw.varm)
+        adata.raw = raw
+    else:
+        adata.layers[slot.removeprefix("layers/")] = matrix

@@ -1,0 +1,101 @@
+"""What stands in the place of a function of anndata or scanpy.
+
+The name of this file has a purpose: :func:`warnings.warn` passes over the frames of files whose path holds both
+``importlib`` and ``_bootstrap``, as it must for the frames of an import. So a warning that scanpy raises for its caller
+(``stacklevel=2``, or ``skip_file_prefixes``) names the user's line, wrapped or not. For the same reason, scanpy's
+functions and overrides are called from here and not from :mod:`~scanpy_oom.dispatch.gate`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import update_wrapper
+from importlib import import_module
+from typing import Any
+
+__all__ = ["around_override", "around_read", "around_read_h5ad", "set_default_backed"]
+
+Function = Callable[..., Any]
+
+_GATE = "scanpy_oom.dispatch.gate"
+_modules = sys.modules
+_default_backed: str | None = None
+
+
+def set_default_backed(value: str | None) -> None:
+    """Set what ``backed=None`` means for `read_h5ad`: ``"oom"``, or `None` for in memory."""
+    global _default_backed  # noqa: PLW0603
+    _default_backed = value
+
+
+def around_override(function: Function, name: str) -> Function:
+    """Wrap a scanpy function that may be run out of memory.
+
+    Parameters
+    ----------
+    function
+        scanpy's own.
+    name
+        Its name below ``scanpy``, as in ``"pp.log1p"``.
+    """
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        # Without this module there is no matrix out of memory.
+        if "scanpy_oom.matrix" not in _modules:
+            return function(*args, **kwargs)
+        gate = _modules.get(_GATE) or import_module(_GATE)
+        call = gate.look(function, name, args, kwargs)
+        if call is None:
+            return function(*args, **kwargs)
+        try:
+            result = call.implementation(*call.args, **call.kwargs)
+        except call.unsupported as error:
+            reason = error.reason
+        else:
+            call.done("out of memory")
+            return result
+        with call.in_memory(args, kwargs, reason) as loan:
+            loan.result = function(*loan.args, **loan.kwargs)
+        call.done("materialised", reason)
+        return loan.result
+
+    return update_wrapper(wrapper, function)
+
+
+def around_read_h5ad(function: Function) -> Function:
+    """Wrap `anndata.read_h5ad`, so that it knows ``backed="oom"``."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        backed = _backed(args, kwargs)
+        if backed is None:
+            backed = _default_backed
+        if backed is None:
+            return function(*args, **kwargs)
+        readers = import_module("scanpy_oom.dispatch.readers")
+        if backed == "oom":
+            return readers.read_as_asked(function, args, kwargs)
+        readers.check_backed(backed)
+        return function(*args, **kwargs)
+
+    return update_wrapper(wrapper, function)
+
+
+def around_read(function: Function) -> Function:
+    """Wrap `scanpy.read`, which ignores `backed` for all files but h5ad."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if _backed(args, kwargs) == "oom":
+            readers = import_module("scanpy_oom.dispatch.readers")
+            if not readers.reads_h5ad(function, args, kwargs):
+                return readers.read_as_asked(function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return update_wrapper(wrapper, function)
+
+
+def _backed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[1] if len(args) > 1 else kwargs.get("backed")

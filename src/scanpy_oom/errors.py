@@ -1,0 +1,44 @@
+"""Errors that users meet, each naming the value at fault and the way out."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CorruptFileError",
+    "MemoryBudgetExceeded",
+    "NotAnH5adError",
+    "OOMError",
+    "UnsupportedOutOfMemory",
+]
+
+
+class OOMError(Exception):
+    """Base of all errors raised by this package."""
+
+
+class UnsupportedOutOfMemory(OOMError):  # noqa: N818 (reads as the statement that it is)
+    """An override does not cover these arguments.
+
+    Raised by overrides alone. The gate answers it by running scanpy's own function on data
+    brought into memory within the budget, or by raising :class:`MemoryBudgetExceeded`.
+
+    Parameters
+    ----------
+    reason
+        What is not covered, as a phrase that completes "is not done out of memory: ...".
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class MemoryBudgetExceeded(OOMError, MemoryError):  # noqa: N818
+    """Something would have to become an in-memory matrix larger than ``settings.memory_limit``."""
+
+
+class CorruptFileError(OOMError, ValueError):
+    """A file is truncated, changed while in use, or holds impossible values."""
+
+
+class NotAnH5adError(OOMError, ValueError, OSError):
+    """A path that was to be an h5ad file is something else."""

@@ -1,0 +1,56 @@
+"""A small store of what was decoded last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from .locks import ForkSafeLock
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+__all__ = ["LRUCache"]
+
+T = TypeVar("T")
+
+
+class LRUCache(Generic[T]):
+    """Keep the values used last, up to a number of bytes. Threads may call at once.
+
+    Parameters
+    ----------
+    capacity
+        Bytes to keep. The value stored last is kept whatever its size.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.nbytes = 0
+        self._lock = ForkSafeLock()
+        self._entries: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+
+    def get(self, key: Hashable) -> T | None:
+        """Give the value of `key`, or `None`."""
+        with self._lock:
+            if key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
+
+    def put(self, key: Hashable, value: T, nbytes: int) -> None:
+        """Store a value of `nbytes`, and drop those not used for longest."""
+        with self._lock:
+            if key in self._entries:
+                self.nbytes -= self._entries.pop(key)[1]
+            self._entries[key] = (value, nbytes)
+            self.nbytes += nbytes
+            while self.nbytes > self.capacity and len(self._entries) > 1:
+                _, (_, dropped) = self._entries.popitem(last=False)
+                self.nbytes -= dropped
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._entries.clear()
+            self.nbytes = 0

@@ -1,0 +1,217 @@
+"""Chunks of one HDF5 dataset: where they lie in the file, and their decoded values."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from ..errors import CorruptFileError, MemoryBudgetExceeded
+from ..settings import format_bytes, settings
+from .codecs import FilterPipeline
+from .locks import ForkSafeLock
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .file import SourceFile
+
+__all__ = ["ChunkReader", "open_chunks"]
+
+_PIECE = 2**19  # bytes per read where the dataset itself is not chunked
+_LARGE = 2**24  # bytes of a chunk from which it is held against the memory limit
+_UNWRITTEN = -1
+
+
+class ChunkReader(ABC):
+    """The chunks of one dataset of any rank.
+
+    Parameters
+    ----------
+    file
+        The file that holds the dataset.
+    dataset
+        The dataset, open with h5py; only its description is kept.
+    """
+
+    def __init__(self, file: SourceFile, dataset: h5py.Dataset) -> None:
+        self.file = file
+        self.name: str = dataset.name
+        self.location = f"{file.path.name}:{self.name}"
+        self.shape: tuple[int, ...] = dataset.shape
+        self.stored_dtype = np.dtype(dataset.dtype.str)
+        self.dtype = self.stored_dtype.newbyteorder("=")
+        self.pipeline = FilterPipeline.of(dataset, self.location)
+        self.nbytes: int = dataset.id.get_storage_size()
+        self.chunk_shape: tuple[int, ...] = self._chunk_shape(dataset)
+
+    def _chunk_shape(self, dataset: h5py.Dataset) -> tuple[int, ...]:
+        return dataset.chunks or _piece_shape(self.shape, self.stored_dtype.itemsize)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of chunks along each axis."""
+        return tuple(-(-n // size) for n, size in zip(self.shape, self.chunk_shape, strict=True))
+
+    @property
+    def chunk_nbytes(self) -> int:
+        """Size of a decoded chunk."""
+        return math.prod(self.chunk_shape) * self.stored_dtype.itemsize
+
+    def read(self, *index: int) -> NDArray[Any]:
+        """Read and decode the chunk at this position in the grid, cut at the dataset's edge.
+
+        Returns
+        -------
+        Its values in native byte order; possibly read-only.
+
+        Raises
+        ------
+        CorruptFileError
+            If the chunk cannot be read or decoded.
+        MemoryBudgetExceeded
+            If one chunk is larger than `settings.memory_limit`.
+        """
+        if self.chunk_nbytes > _LARGE and self.chunk_nbytes > settings.memory_limit:
+            msg = (
+                f"Reading {self.location} takes {format_bytes(self.chunk_nbytes)} for one chunk of {self.chunk_shape}, "
+                f"and settings.memory_limit is {format_bytes(settings.memory_limit)}. "
+                "Raise the limit, or write the file again with smaller chunks."
+            )
+            raise MemoryBudgetExceeded(msg)
+        origin = tuple(i * size for i, size in zip(index, self.chunk_shape, strict=True))
+        extent = tuple(min(size, n - at) for size, n, at in zip(self.chunk_shape, self.shape, origin, strict=True))
+        values = self._read(index, origin, extent)
+        return values if values.dtype.isnative else values.astype(self.dtype)
+
+    @abstractmethod
+    def _read(self, index: tuple[int, ...], origin: tuple[int, ...], extent: tuple[int, ...]) -> NDArray[Any]:
+        """Read the `extent` values from `origin` on, which make up the chunk `index`."""
+
+    def close(self) -> None:
+        """Release what reading chunks keeps open: nothing, unless a kind of reader says otherwise."""
+        return
+
+    def _damaged(self, origin: tuple[int, ...], reason: object) -> CorruptFileError:
+        at = origin[0] if len(origin) == 1 else origin
+        msg = f"{self.file.path}: the chunk of {self.name} that starts at {at} is damaged: {reason}."
+        return CorruptFileError(msg)
+
+
+class ContiguousReader(ChunkReader):
+    """A dataset whose bytes lie in one piece, which is cut into chunks of whole rows."""
+
+    def __init__(self, file: SourceFile, dataset: h5py.Dataset) -> None:
+        super().__init__(file, dataset)
+        self._offset: int = dataset.id.get_offset()
+
+    def _read(self, index: tuple[int, ...], origin: tuple[int, ...], extent: tuple[int, ...]) -> NDArray[Any]:
+        row_nbytes = math.prod(self.shape[1:]) * self.stored_dtype.itemsize
+        stored = self.file.pread(extent[0] * row_nbytes, self._offset + origin[0] * row_nbytes)
+        return np.frombuffer(stored, dtype=self.stored_dtype).reshape(extent)
+
+
+class DirectReader(ChunkReader):
+    """A chunked dataset whose filters are undone here, past the HDF5 library and its lock."""
+
+    def __init__(self, file: SourceFile, dataset: h5py.Dataset) -> None:
+        super().__init__(file, dataset)
+        self._fill_value = dataset.fillvalue
+        self._lock = ForkSafeLock()
+        self._table: tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32]] | None = None
+
+    def _read(self, index: tuple[int, ...], origin: tuple[int, ...], extent: tuple[int, ...]) -> NDArray[Any]:
+        addresses, sizes, masks = self._chunk_table()
+        address = int(addresses[index])
+        if address == _UNWRITTEN:
+            return np.full(extent, self._fill_value, dtype=self.dtype)
+        stored = self.file.pread(int(sizes[index]), address)
+        try:
+            decoded = self.pipeline.decode(stored, int(masks[index]), self.chunk_nbytes, self.stored_dtype.itemsize)
+        except ValueError as error:
+            raise self._damaged(origin, error) from error
+        values = decoded.view(self.stored_dtype).reshape(self.chunk_shape)
+        return values[tuple(slice(n) for n in extent)]
+
+    def _chunk_table(self) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32]]:
+        """Address, stored size and filter mask of each chunk, looked up once."""
+        with self._lock:
+            if self._table is None:
+                self._table = self._read_table()
+            return self._table
+
+    def _read_table(self) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32]]:
+        addresses = np.full(self.grid, _UNWRITTEN, dtype=np.int64)
+        sizes = np.zeros(self.grid, dtype=np.uint32)
+        masks = np.zeros(self.grid, dtype=np.uint32)
+
+        def note(chunk: h5py.h5d.StoreInfo) -> None:
+            index = tuple(at // size for at, size in zip(chunk.chunk_offset, self.chunk_shape, strict=True))
+            addresses[index], sizes[index], masks[index] = chunk.byte_offset, chunk.size, chunk.filter_mask
+
+        with self.file.open_library() as h5:
+            h5[self.name].id.chunk_iter(note)
+        return addresses, sizes, masks
+
+
+class LibraryReader(ChunkReader):
+    """A dataset that the HDF5 library reads: with other filters, or with an unusual layout or type."""
+
+    def __init__(self, file: SourceFile, dataset: h5py.Dataset) -> None:
+        super().__init__(file, dataset)
+        self._lock = ForkSafeLock()
+        self._h5: h5py.File | None = None
+
+    def _read(self, index: tuple[int, ...], origin: tuple[int, ...], extent: tuple[int, ...]) -> NDArray[Any]:
+        window = tuple(slice(at, at + n) for at, n in zip(origin, extent, strict=True))
+        with self._lock:
+            if self._h5 is None:
+                self._h5 = self.file.open_library()
+            dataset = self._h5[self.name]
+            try:
+                values = dataset[window]
+                stored = self._stored_size(dataset, origin, values)
+            except OSError as error:
+                raise self._damaged(origin, error) from error
+        self.file.counter.add(stored)
+        return np.asarray(values, dtype=self.stored_dtype)
+
+    def _stored_size(self, dataset: h5py.Dataset, origin: tuple[int, ...], values: NDArray[Any]) -> int:
+        if dataset.chunks is None or dataset.is_virtual:
+            return values.nbytes
+        return int(dataset.id.get_chunk_info_by_coord(origin).size)
+
+    def close(self) -> None:
+        """Close the library's file."""
+        with self._lock:
+            if self._h5 is not None:
+                self._h5.close()
+                self._h5 = None
+
+
+def open_chunks(file: SourceFile, dataset: h5py.Dataset) -> ChunkReader:
+    """Choose how to read a dataset.
+
+    Raises
+    ------
+    MissingFilterError
+        If it is compressed with a filter that is not installed.
+    """
+    plain = dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype, logical=True)
+    if not plain or dataset.is_virtual or dataset.external:
+        return LibraryReader(file, dataset)
+    if dataset.chunks is not None:
+        direct = FilterPipeline.of(dataset, dataset.name).is_direct
+        return DirectReader(file, dataset) if direct else LibraryReader(file, dataset)
+    if dataset.id.get_offset() is not None:
+        return ContiguousReader(file, dataset)
+    return LibraryReader(file, dataset)  # compact, or never written
+
+
+def _piece_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Cut an array into runs of whole rows of about :data:`_PIECE` bytes."""
+    row = max(1, math.prod(shape[1:]) * itemsize)
+    return (max(1, _PIECE // row), *(max(1, n) for n in shape[1:]))

@@ -1,0 +1,152 @@
+"""An HDF5 file that is being read: a descriptor for direct reads, and the certainty that it has not changed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import finalize
+
+import h5py
+
+from ..errors import CorruptFileError, NotAnH5adError
+from .source import ByteCounter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["SourceFile", "Stamp"]
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_USER_BLOCKS = (0, 512, 1024, 2048)
+
+
+class Stamp(NamedTuple):
+    """What tells whether a file has changed: size in bytes, time of modification in nanoseconds."""
+
+    size: int
+    mtime: int
+
+
+class SourceFile:
+    """An HDF5 file that is open for direct reads.
+
+    Parameters
+    ----------
+    path
+        The file.
+    stamp
+        The stamp that the file must have, when it was opened before.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, NotAnH5adError
+        If `path` is no HDF5 file.
+    CorruptFileError
+        If the file does not have the stamp.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], stamp: Stamp | None = None) -> None:
+        self.path = Path(path).absolute()
+        self._fd: int | None = _open(self.path)
+        self._release = finalize(self, os.close, self._fd)
+        self.counter = ByteCounter()
+        self.stamp = self._current_stamp()
+        if stamp is not None and stamp != self.stamp:
+            raise self._changed(stamp)
+        self.stamp = Stamp(*stamp) if stamp is not None else self.stamp
+        _check_signature(self.path, self._fd)
+
+    @property
+    def fd(self) -> int:
+        """The file descriptor."""
+        if self._fd is None:
+            msg = f"{self.path} has been closed; read it again with read_h5ad."
+            raise ValueError(msg)
+        return self._fd
+
+    def pread(self, n: int, offset: int) -> bytes:
+        """Read `n` bytes at `offset`."""
+        data = os.pread(self.fd, n, offset)
+        while 0 < len(data) < n and (more := os.pread(self.fd, n - len(data), offset + len(data))):
+            data += more
+        if len(data) < n:
+            msg = (
+                f"{self.path} is truncated: {n} bytes were expected at byte {offset}, "
+                f"and the file ends at byte {os.fstat(self.fd).st_size}. Fetch or write it again."
+            )
+            raise CorruptFileError(msg)
+        self.counter.add(n)
+        return data
+
+    def open_library(self) -> h5py.File:
+        """Open the file with h5py, for what is not read directly; the caller closes it."""
+        try:
+            if _is_open_as(self.fd, self.path):
+                return h5py.File(self.path, "r")
+            # Another file has taken the name since; ours lives on as long as its descriptor.
+            return h5py.File(Path(f"/dev/fd/{self.fd}").open("rb"), "r")
+        except BlockingIOError:  # another process is writing it, and says so by a lock
+            raise
+        except OSError as error:
+            msg = f"{self.path} cannot be opened: {error}. It is incomplete or damaged; fetch or write it again."
+            raise CorruptFileError(msg) from error
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Raise, once the block is done or has failed, if the file was not the same throughout."""
+        try:
+            yield
+        except (CorruptFileError, OSError) as error:
+            if self._fd is not None and self._current_stamp() != self.stamp:
+                raise self._changed(self.stamp) from error
+            raise
+        if self._current_stamp() != self.stamp:
+            raise self._changed(self.stamp)
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        self._release()
+        self._fd = None
+
+    def _current_stamp(self) -> Stamp:
+        status = os.fstat(self.fd)
+        return Stamp(status.st_size, status.st_mtime_ns)
+
+    def _changed(self, before: Stamp) -> CorruptFileError:
+        now = self._current_stamp()
+        msg = (
+            f"{self.path} has changed since it was opened (it had {before.size} bytes, modified at {before.mtime} ns, "
+            f"and has {now.size}, modified at {now.mtime}). Read it again with read_h5ad."
+        )
+        return CorruptFileError(msg)
+
+
+def _open(path: Path) -> int:
+    if path.is_dir():
+        msg = (
+            f"{path} is a folder, not an h5ad file. "
+            "If it is a Zarr store, read it with anndata.read_zarr and write it as h5ad."
+        )
+        raise IsADirectoryError(msg)
+    try:
+        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError as error:
+        msg = f"There is no file {path}."
+        raise FileNotFoundError(error.errno, msg, str(path)) from error
+
+
+def _check_signature(path: Path, fd: int) -> None:
+    if not any(os.pread(fd, len(_SIGNATURE), at) == _SIGNATURE for at in _USER_BLOCKS):
+        start = os.pread(fd, 16, 0)
+        msg = (
+            f"{path} is not an HDF5 file (it starts with {start!r}), so it is no h5ad file. "
+            "Unpack it if it is compressed, or read it with the function for its format and write it as h5ad."
+        )
+        raise NotAnH5adError(msg)
+
+
+def _is_open_as(fd: int, path: Path) -> bool:
+    """Tell whether `path` still names the file that is open."""
+    return path.exists() and os.path.samestat(os.fstat(fd), path.stat())

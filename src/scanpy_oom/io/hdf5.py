@@ -1,0 +1,204 @@
+"""Matrices in HDF5 files; row-compressed ones (CSR) in full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from ..errors import CorruptFileError
+from .array import StoredArray, check_indices, to_values
+from .locks import ForkSafeLock
+from .runs import Runs, element_runs, row_runs, selected_offsets
+from .source import CSRBlock, Source, kernel_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import h5py
+    from numpy.typing import NDArray
+
+    from .file import SourceFile, Stamp
+
+__all__ = ["CSRSource", "CompressedArrays", "HDF5Source"]
+
+
+class HDF5Source(Source):
+    """A matrix in an HDF5 file.
+
+    It pickles as the path and the name of the matrix, and opens the file again where it is unpickled.
+
+    Parameters
+    ----------
+    file
+        The file, which from here on belongs to the source.
+    name
+        Name of the matrix in the file, as in `"/layers/counts"`.
+    """
+
+    def __init__(self, file: SourceFile, name: str) -> None:
+        self.file = file
+        self.name = name
+        self.path = file.path
+        self.location = f"{file.path.name}:{name}"
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes fetched from the file so far, as stored there (compressed)."""
+        return self.file.counter.total
+
+    def close(self) -> None:
+        """Release the file. Reading from a closed source raises ValueError."""
+        self.file.close()
+
+    def __reduce__(self) -> tuple[Callable[..., Source], tuple[str, str, Stamp]]:
+        from .open import open_source
+
+        return open_source, (str(self.path), self.name, self.file.stamp)
+
+
+class CompressedArrays:
+    """The three arrays of a compressed sparse matrix, of which the `major` axis is compressed.
+
+    Parameters
+    ----------
+    file
+        The file.
+    group
+        The group that holds `indptr`, `indices` and `data`, open with h5py; only its description is kept.
+    n_major, n_minor
+        Length of the compressed axis (rows for CSR), and of the other.
+
+    Raises
+    ------
+    CorruptFileError
+        If the lengths of the three do not fit.
+    """
+
+    def __init__(self, file: SourceFile, group: h5py.Group, n_major: int, n_minor: int) -> None:
+        self.file = file
+        self.location = f"{file.path}: {group.name}"
+        self.n_major, self.n_minor = n_major, n_minor
+        for key in ("indptr", "indices", "data"):
+            if key not in group:
+                self._fail(f"has no {key}")
+            if group[key].ndim != 1 or (key != "data" and group[key].dtype.kind not in "iu"):
+                self._fail(f"has {group[key].dtype} values of shape {group[key].shape} as {key}")
+        self.dtype = np.dtype(group["data"].dtype.str).newbyteorder("=")
+        values = kernel_dtype(self.dtype)
+        self._data = StoredArray(file, group["data"], values, to_values(values))
+        self._indices = StoredArray(
+            file, group["indices"], np.dtype(np.int32), check_indices(f"{self.location}/indices", n_minor)
+        )
+        self._indptr = StoredArray(file, group["indptr"], np.dtype(np.int64), to_values(np.dtype(np.int64)))
+        if len(self._data) != len(self._indices):
+            self._fail(f"has {len(self._indices)} indices for {len(self._data)} values")
+        if len(self._indptr) != n_major + 1:
+            self._fail(f"has an indptr of {len(self._indptr)} entries where {n_major + 1} are expected")
+        self._lock = ForkSafeLock()
+        self._offsets: NDArray[Any] | None = None
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored entries."""
+        return len(self._data)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the three arrays take in the file."""
+        return sum(array.chunks.nbytes for array in (self._data, self._indices, self._indptr))
+
+    @property
+    def compression(self) -> str:
+        """Name of the compression of the values."""
+        return self._data.chunks.pipeline.compression
+
+    def offsets(self) -> NDArray[np.int32] | NDArray[np.int64]:
+        """Give the verified `indptr`, in the narrowest type that holds it."""
+        with self._lock:
+            if self._offsets is None:
+                with self.file.unchanged():
+                    self._offsets = self._read_offsets()
+            return self._offsets
+
+    def _read_offsets(self) -> NDArray[np.int32] | NDArray[np.int64]:
+        indptr = self._indptr.read_all()
+        if indptr[0] != 0:
+            self._fail(f"has an indptr that starts at {indptr[0]}, not at 0")
+        decreasing = indptr[1:] < indptr[:-1]
+        if decreasing.any():
+            at = int(np.argmax(decreasing))
+            self._fail(
+                f"has an indptr that decreases from {indptr[at]} at position {at} to {indptr[at + 1]}; "
+                "it must never decrease"
+            )
+        if indptr[-1] != self.nnz:
+            self._fail(f"has an indptr that ends at {indptr[-1]}; it must end at {self.nnz}")
+        offsets = indptr.astype(np.int32) if self.nnz <= np.iinfo(np.int32).max else indptr
+        offsets.flags.writeable = False
+        return offsets
+
+    def read(self, runs: Runs) -> CSRBlock:
+        """Read runs along the compressed axis."""
+        offsets = self.offsets()
+        with self.file.unchanged():
+            elements = element_runs(runs, offsets)
+            return CSRBlock(selected_offsets(runs, offsets), self._indices.read(elements), self._data.read(elements))
+
+    def read_elements(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Read the indices and values of a range of stored entries."""
+        runs = Runs(np.array([start]), np.array([stop]))
+        with self.file.unchanged():
+            return self._indices.read(runs), self._data.read(runs)
+
+    def read_indices(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Read the indices of a range of stored entries."""
+        with self.file.unchanged():
+            return self._indices.read(Runs(np.array([start]), np.array([stop])))
+
+    def close(self) -> None:
+        """Release what reading keeps."""
+        for array in (self._data, self._indices, self._indptr):
+            array.close()
+
+    def _fail(self, what: str) -> NoReturn:
+        msg = f"{self.location} {what}. The file is damaged; fetch or write it again."
+        raise CorruptFileError(msg)
+
+
+class CSRSource(HDF5Source):
+    """A row-compressed matrix in an HDF5 file.
+
+    Parameters
+    ----------
+    file
+        The file, which from here on belongs to the source.
+    group
+        The group that holds the matrix, open with h5py; only its description is kept.
+    shape
+        Number of rows and of columns.
+    """
+
+    format = "csr"
+
+    def __init__(self, file: SourceFile, group: h5py.Group, shape: tuple[int, int]) -> None:
+        super().__init__(file, group.name)
+        self.shape = shape
+        self._arrays = CompressedArrays(file, group, *shape)
+        self.dtype = self._arrays.dtype
+        self.nnz = self._arrays.nnz
+        self.nbytes = self._arrays.nbytes
+        self.compression = self._arrays.compression
+
+    def row_offsets(self) -> NDArray[np.int32] | NDArray[np.int64]:
+        """Count the stored entries that precede each row."""
+        return self._arrays.offsets()
+
+    def read_rows(self, rows: slice | NDArray[np.int64]) -> CSRBlock:
+        """Fetch rows."""
+        return self._arrays.read(row_runs(rows, self.shape[0]))
+
+    def close(self) -> None:
+        """Release the file. Reading from a closed source raises ValueError."""
+        self._arrays.close()
+        super().close()

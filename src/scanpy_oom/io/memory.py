@@ -1,0 +1,82 @@
+"""Matrices in memory, as sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from scipy import sparse
+
+from .array import check_indices, to_values
+from .compress import Tile
+from .runs import row_runs
+from .source import CSRBlock, Source, is_supported_dtype, kernel_dtype
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["MemorySource"]
+
+
+class MemorySource(Source):
+    """A SciPy sparse matrix or a two-dimensional NumPy array.
+
+    Parameters
+    ----------
+    matrix
+        The matrix, which is not copied unless it is column-compressed, and must not change from here on.
+
+    Raises
+    ------
+    TypeError
+        If it is neither, or does not hold numbers.
+    """
+
+    path = None
+    compression = "none"
+    location = "memory"
+
+    def __init__(self, matrix: sparse.spmatrix | sparse.sparray | NDArray[Any]) -> None:
+        is_array = isinstance(matrix, np.ndarray) and matrix.ndim == 2
+        if not (is_array or (sparse.issparse(matrix) and matrix.ndim == 2)) or not is_supported_dtype(matrix.dtype):
+            msg = f"A sparse or dense matrix of numbers is expected, not {type(matrix).__name__}."
+            raise TypeError(msg)
+        self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
+        self.dtype = matrix.dtype.newbyteorder("=")
+        self.format: Literal["csr", "csc", "dense"] = "dense"
+        self._matrix = cast("Any", matrix)
+        if not is_array:
+            self.format = "csc" if self._matrix.format == "csc" else "csr"
+            self._matrix = sparse.csr_matrix(matrix)
+        self.nnz = int(matrix.size) if is_array else int(self._matrix.nnz)
+        arrays = (matrix,) if is_array else (self._matrix.data, self._matrix.indices, self._matrix.indptr)
+        self.nbytes = sum(array.nbytes for array in arrays)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes fetched from a file: none."""
+        return 0
+
+    def row_offsets(self) -> NDArray[np.int32] | NDArray[np.int64]:
+        """Count the stored entries that precede each row."""
+        n_rows, n_cols = self.shape
+        if self.format == "dense":
+            offsets = np.arange(n_rows + 1, dtype=np.int64) * n_cols
+        else:
+            offsets = self._matrix.indptr.view()
+        offsets.flags.writeable = False
+        return offsets
+
+    def read_rows(self, rows: slice | NDArray[np.int64]) -> CSRBlock:
+        """Fetch rows."""
+        runs = row_runs(rows, self.shape[0])
+        dtype = kernel_dtype(self.dtype)
+        if self.format == "dense":
+            block = sparse.csr_matrix(self._matrix[runs.numbers()].astype(dtype))
+            return CSRBlock(block.indptr.astype(np.int64), block.indices.astype(np.int32), block.data)
+        selected = Tile(self._matrix.indptr, self._matrix.indices, self._matrix.data).rows(runs)
+        indices = check_indices(self.location, self.shape[1])(selected.indices, 0)
+        return CSRBlock(selected.indptr, indices, to_values(dtype)(selected.data, 0))
+
+    def close(self) -> None:
+        """Do nothing: there is no file."""

@@ -1,0 +1,123 @@
+"""Reading an h5ad file: its matrices as sources, all the rest as anndata reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from anndata import AnnData
+from anndata.experimental import read_dispatched
+
+from ..errors import CorruptFileError, NotAnH5adError
+from .file import SourceFile
+from .legacy import is_legacy, read_legacy
+from .open import is_streamable, make_source
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    import h5py
+
+    from .source import Source
+
+    Element: TypeAlias = h5py.Group | h5py.Dataset
+
+__all__ = ["read_h5ad"]
+
+
+def read_h5ad(path: str | os.PathLike[str], wrap: Callable[[Source], Any]) -> AnnData:
+    """Read an h5ad file without its matrices.
+
+    Parameters
+    ----------
+    path
+        The file.
+    wrap
+        Makes what stands for a matrix in the result from its source: for X, each layer and X of raw. What cannot be
+        streamed (a data frame, a matrix of strings) is read as anndata reads it.
+
+    Returns
+    -------
+    obs, var, uns, obsm, varm, obsp and varp as `anndata.read_h5ad(path)` gives them.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If `path` is no file.
+    NotAnH5adError
+        If it is no HDF5 file, or an HDF5 file of another kind.
+    CorruptFileError
+        If it is damaged.
+    """
+    file = SourceFile(path)
+    try:
+        with file.open_library() as h5:
+            _check_is_h5ad(file, h5)
+            load = _Loader(file, wrap)
+            return read_legacy(h5, load) if is_legacy(h5) else _read(h5, load)
+    finally:
+        file.close()
+
+
+class _Loader:
+    """Wraps the sources of matrices, and remembers their shapes until obs and var are known."""
+
+    def __init__(self, file: SourceFile, wrap: Callable[[Source], Any]) -> None:
+        self._file = file
+        self._wrap = wrap
+        self._shapes: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, element: Element) -> Any:
+        """Give what stands for the matrix in `element`, or `None` if it cannot be streamed."""
+        if not is_streamable(element):
+            return None
+        source = make_source(SourceFile(self._file.path, self._file.stamp), element)
+        self._shapes[element.name] = source.shape
+        return self._wrap(source)
+
+    def check_shapes(self, n_obs: int, n_vars: int, n_raw_vars: int | None) -> None:
+        """Hold the shapes against the annotations."""
+        for name, (n_rows, n_cols) in self._shapes.items():
+            expected = n_raw_vars if name == "/raw/X" else n_vars
+            if n_rows != n_obs or (expected is not None and n_cols != expected):
+                msg = (
+                    f"{self._file.path}: {name} has the shape {(n_rows, n_cols)}, "
+                    f"and there are annotations of {n_obs} observations and {expected} variables. "
+                    "The file is damaged; fetch or write it again."
+                )
+                raise CorruptFileError(msg)
+
+
+def _read(h5: h5py.File, load: _Loader) -> AnnData:
+    """Do as `anndata.read_h5ad` does, with another way to read matrices."""
+
+    def callback(read_func: Callable[[Element], Any], name: str, element: Element, iospec: Any) -> Any:
+        if name == "/":
+            parts = {key: read_dispatched(element[key], callback) for key in element}
+            raw_var = parts.get("raw", {}).get("var")
+            load.check_shapes(len(parts["obs"]), len(parts["var"]), None if raw_var is None else len(raw_var))
+            return AnnData(**parts)
+        if iospec.encoding_type == "anndata":
+            return AnnData(**{key: read_dispatched(element[key], callback) for key in element})
+        if name == "/raw":
+            return {key: read_dispatched(element[key], callback) for key in ("X", "var", "varm") if key in element}
+        if _is_matrix_slot(name) and (matrix := load(element)) is not None:
+            return matrix
+        return read_func(element)
+
+    return read_dispatched(h5, callback)
+
+
+def _is_matrix_slot(name: str) -> bool:
+    return name in {"/X", "/raw/X"} or (name.startswith("/layers/") and name.count("/") == 2)
+
+
+def _check_is_h5ad(file: SourceFile, h5: h5py.File) -> None:
+    missing = [key for key in ("obs", "var") if key not in h5]
+    if missing:
+        msg = (
+            f"{file.path} is an HDF5 file but no h5ad file: it has no {' and no '.join(missing)} "
+            f"(it holds {', '.join(h5) or 'nothing'}). "
+            "Read files of other kinds with their own functions, such as scanpy.read_10x_h5 or anndata.io.read_loom."
+        )
+        raise NotAnH5adError(msg)

@@ -1,0 +1,33 @@
+"""Products of a block of rows with dense matrices."""
+
+from __future__ import annotations
+
+import numba as nb
+
+__all__ = ["left_product", "right_product"]
+
+
+@nb.njit(nogil=True, cache=True)
+def right_product(indptr, indices, values, dense, out):
+    """Write block @ dense, `(n_rows, k)`, for a `dense` of `(n_columns, k)`."""
+    k = dense.shape[1]
+    for i in range(indptr.size - 1):
+        for t in range(k):
+            out[i, t] = 0.0
+        for p in range(indptr[i], indptr[i + 1]):
+            x = values[p]
+            j = indices[p]
+            for t in range(k):
+                out[i, t] += x * dense[j, t]
+
+
+@nb.njit(nogil=True, cache=True)
+def left_product(indptr, indices, values, dense, out):
+    """Add block.T @ dense to `out`, `(n_columns, k)`, for a `dense` of `(n_rows, k)`."""
+    k = dense.shape[1]
+    for i in range(indptr.size - 1):
+        for p in range(indptr[i], indptr[i + 1]):
+            x = values[p]
+            j = indices[p]
+            for t in range(k):
+                out[j, t] += x * dense[i, t]

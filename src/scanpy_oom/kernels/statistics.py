@@ -1,0 +1,115 @@
+"""Sums, counts and moments of a block, by row, by column and by group."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+__all__ = ["extrema", "group_moments", "masked_row_sums", "row_statistics", "top_row_sums"]
+
+
+@nb.njit(nogil=True, cache=True)
+def row_statistics(indptr, values, total, nnz, npos):
+    """Write the sum, the number of non-zeros and the number of positive entries of each row, `(n_rows,)` each."""
+    for i in range(indptr.size - 1):
+        row_total = 0.0
+        row_nnz = 0
+        row_npos = 0
+        for p in range(indptr[i], indptr[i + 1]):
+            x = values[p]
+            row_total += x
+            row_nnz += x != 0
+            row_npos += x > 0
+        total[i] = row_total
+        nnz[i] = row_nnz
+        npos[i] = row_npos
+
+
+@nb.njit(nogil=True, cache=True)
+def group_moments(indptr, indices, values, codes, order, out):
+    """Add moments of each column within groups of rows.
+
+    Parameters
+    ----------
+    indptr, indices, values
+        Block of rows, row-compressed.
+    codes
+        `(n_rows,)` group of each row, or -1.
+    order
+        `(n_rows,)` rows in the order in which they are visited: by group, so that a group's results stay in cache.
+    out
+        `(n_groups, n_columns, 4)`, added to: sum, sum of squares, number of non-zeros, number of positive entries.
+    """
+    for t in range(order.size):
+        i = order[t]
+        g = codes[i]
+        if g < 0:
+            continue
+        for p in range(indptr[i], indptr[i + 1]):
+            x = values[p]
+            moments = out[g, indices[p]]
+            moments[0] += x
+            moments[1] += x * x
+            moments[2] += x != 0
+            moments[3] += x > 0
+
+
+@nb.njit(nogil=True, cache=True)
+def masked_row_sums(indptr, indices, values, member, out):
+    """Write the sum of each row over sets of columns.
+
+    `member` is `(n_columns, n_sets)` booleans, `out` is `(n_rows, n_sets)`.
+    """
+    n_sets = member.shape[1]
+    for i in range(indptr.size - 1):
+        for s in range(n_sets):
+            out[i, s] = 0.0
+        for p in range(indptr[i], indptr[i + 1]):
+            j = indices[p]
+            for s in range(n_sets):
+                if member[j, s]:
+                    out[i, s] += values[p]
+
+
+@nb.njit(nogil=True, cache=True)
+def top_row_sums(indptr, values, n_columns, ns, out):
+    """Write the sum of the `ns[k]` largest entries of each row, zeros that are not stored included.
+
+    `ns` is increasing; `out` is `(n_rows, len(ns))`.
+    """
+    for i in range(indptr.size - 1):
+        row = np.sort(values[indptr[i] : indptr[i + 1]])
+        stored = row.size
+        zeros = n_columns - stored
+        k = 0
+        total = 0.0
+        taken = 0
+        p = stored - 1
+        while k < ns.size:
+            while taken < ns[k]:
+                # zeros that are not stored stand between the positive and the negative entries
+                if zeros > 0 and (p < 0 or row[p] < 0):
+                    zeros -= 1
+                elif p >= 0:
+                    total += row[p]
+                    p -= 1
+                else:
+                    break
+                taken += 1
+            out[i, k] = total
+            k += 1
+
+
+@nb.njit(nogil=True, cache=True)
+def extrema(values, out):
+    """Widen `out`, (minimum, maximum, number of values that are not whole, number of negative ones)."""
+    for p in range(values.size):
+        x = values[p]
+        if np.isnan(x) or x < out[0]:
+            out[0] = x
+        if np.isnan(x) or x > out[1]:
+            out[1] = x
+        if x != np.floor(x):
+            out[2] += 1
+        if x < 0:
+            out[3] += 1

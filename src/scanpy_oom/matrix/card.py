@@ -1,0 +1,57 @@
+"""The card that a matrix or an AnnData shows of itself, as text and HTML."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..settings import format_bytes
+
+if TYPE_CHECKING:
+    from .oommatrix import OOMMatrix
+
+__all__ = ["Card", "matrix_card"]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Titled rows of a label and a text each."""
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        width = max((len(label) for label, _ in self.rows), default=0)
+        return "\n".join([self.title, *(f"  {label:{width}}  {text}" for label, text in self.rows)])
+
+    def html(self) -> str:
+        """Return a table without scripts or outside resources."""
+        cell = "text-align:left;padding:1px 12px 1px 0;vertical-align:top"
+        rows = "".join(
+            f'<tr><th style="{cell};font-weight:600">{html.escape(label)}</th>'
+            f'<td style="{cell}">{html.escape(text)}</td></tr>'
+            for label, text in self.rows
+        )
+        return f'<div><b>{html.escape(self.title)}</b><table style="margin:4px 0">{rows}</table></div>'
+
+
+def matrix_card(matrix: OOMMatrix, slot: str = "OOMMatrix") -> Card:
+    """Return the card of one matrix: file, format, density, chain, bytes read so far."""
+    source = matrix.source
+    cells = source.shape[0] * source.shape[1]
+    layout = source.format if source.compression == "none" else f"{source.format}, {source.compression}"
+    chain = " → ".join(["as stored", *(str(t) for t in matrix.chain.transforms)])
+    rows = [
+        ("shape", f"{matrix.shape[0]:,} × {matrix.shape[1]:,} {matrix.dtype}"),
+        ("source", source.location),
+        ("on disk", f"{format_bytes(source.nbytes)}, {layout}, {source.shape[0]:,} × {source.shape[1]:,} {source.dtype}"),
+        ("density", f"{source.nnz / cells:.2%} ({source.nnz:,} stored values)" if cells else "empty"),
+        ("chain", chain),
+        ("in memory", f"would take {format_bytes(matrix.nbytes_in_memory)}"),
+        ("read so far", format_bytes(source.bytes_read)),
+    ]
+    known = sorted(matrix.statistics.known)
+    if known:
+        rows.append(("known", ", ".join(known)))
+    return Card(slot, tuple(rows))

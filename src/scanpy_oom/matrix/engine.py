@@ -1,0 +1,63 @@
+"""Where a matrix finds the passes that answer questions about its values."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+    from .oommatrix import OOMMatrix
+    from .statistics import Statistics
+
+__all__ = ["Engine", "Extrema", "engine", "set_engine"]
+
+
+class Extrema(Protocol):
+    """Facts about all values of a matrix."""
+
+    minimum: float
+    maximum: float
+    all_whole: bool
+    any_negative: bool
+
+
+class Engine(Protocol):
+    """What can be asked of a matrix as a whole. Each answer costs at most one pass, none if it is known."""
+
+    def collect(self, matrix: OOMMatrix, *, dense: bool, what: str) -> sparse.csr_matrix | NDArray:
+        """Bring the values into memory."""
+
+    def statistics(self, matrix: OOMMatrix, *names: str) -> Statistics:
+        """Sums, squares and counts by row and column: the named ones, or all."""
+
+    def extrema(self, matrix: OOMMatrix) -> Extrema:
+        """Smallest and largest value, and whether all are whole numbers."""
+
+    def right_product(self, matrix: OOMMatrix, dense: NDArray) -> NDArray[np.float64]:
+        """Matrix times a dense `(n_columns, k)`."""
+
+    def left_product(self, matrix: OOMMatrix, dense: NDArray) -> NDArray[np.float64]:
+        """Matrix transposed times a dense `(n_rows, k)`."""
+
+
+_DEFAULT = "scanpy_oom.passes.engine"
+_engine: Engine | None = None
+
+
+def set_engine(new: Engine | None) -> None:
+    """Have `new` run passes from now on; None for the built-in one."""
+    global _engine  # noqa: PLW0603
+    _engine = new
+
+
+def engine() -> Engine:
+    """Return what runs passes: by default, :mod:`scanpy_oom.passes`, which stands above this package and is named, not imported."""
+    if _engine is None:
+        set_engine(importlib.import_module(_DEFAULT).ENGINE)
+    assert _engine is not None
+    return _engine

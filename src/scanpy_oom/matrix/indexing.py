@@ -1,0 +1,91 @@
+"""``X[rows, columns]``: values in memory, in the shape and type that SciPy or NumPy gives."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .engine import engine
+from .selection import normalize_axis_index
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from .oommatrix import OOMMatrix
+
+__all__ = ["take_values"]
+
+
+def _unpack(index: Any) -> tuple[Any, Any]:
+    if not isinstance(index, tuple):
+        index = (index,)
+    if sum(part is Ellipsis for part in index) > 1:
+        msg = "an index can only have a single ellipsis ('...')"
+        raise IndexError(msg)
+    if len(index) == 1:
+        return (slice(None) if index[0] is Ellipsis else index[0]), slice(None)
+    if len(index) == 3:
+        index = tuple(part for part in index if part is not Ellipsis)
+    if len(index) != 2:
+        msg = f"A matrix takes two indices, not {len(index)}."
+        raise IndexError(msg)
+    return tuple(slice(None) if part is Ellipsis else part for part in index)  # type: ignore[return-value]
+
+
+def _is_integer(part: Any) -> bool:
+    return isinstance(part, Integral) and not isinstance(part, bool | np.bool_)
+
+
+def take_values(matrix: OOMMatrix, index: Any) -> Any:
+    """Bring the indexed values into memory.
+
+    Returns a SciPy CSR matrix (a NumPy array where the matrix is dense), or a number for two integers.
+
+    Raises
+    ------
+    MemoryBudgetExceeded
+        If they take more than ``settings.memory_limit``.
+    IndexError
+        If a position is out of range or a mask of another length.
+    """
+    row, column = _unpack(index)
+    if np.ndim(row) == 2 and np.asarray(row).dtype == bool:
+        msg = "A two-dimensional mask selects single values, which is not done out of memory; bring X into memory first."
+        raise IndexError(msg)
+    integers = _is_integer(row), _is_integer(column)
+    if not any(integers) and _are_pairs(row, column):
+        return _take_pairs(matrix, np.asarray(row), np.asarray(column))
+    rows = normalize_axis_index([row] if integers[0] else row, matrix.shape[0])
+    columns = normalize_axis_index([column] if integers[1] else column, matrix.shape[1])
+    values = engine().collect(matrix.select(rows, columns), dense=matrix.is_dense, what="X[...]")
+    if all(integers):
+        return values[0, 0]
+    if not matrix.is_dense or not any(integers):
+        return values
+    return values[0] if integers[0] else values[:, 0]
+
+
+def _are_pairs(row: Any, column: Any) -> bool:
+    """Whether two arrays of positions mean single places, as in NumPy, and not a grid."""
+    if isinstance(row, slice) or isinstance(column, slice):
+        return False
+    shapes = np.shape(row), np.shape(column)
+    return not (len(shapes[0]) == 2 and shapes[0][1] == 1)
+
+
+def _take_pairs(matrix: OOMMatrix, row: NDArray, column: NDArray) -> sparse.csr_matrix | NDArray:
+    rows, columns = (
+        np.arange(n) if a is None else a
+        for a, n in (
+            (normalize_axis_index(row, matrix.shape[0]), matrix.shape[0]),
+            (normalize_axis_index(column, matrix.shape[1]), matrix.shape[1]),
+        )
+    )
+    rows, columns = np.broadcast_arrays(rows, columns)
+    unique_rows, at_row = np.unique(rows, return_inverse=True)
+    unique_columns, at_column = np.unique(columns, return_inverse=True)
+    grid = engine().collect(matrix.select(unique_rows, unique_columns), dense=matrix.is_dense, what="X[...]")
+    return grid[at_row.reshape(-1), at_column.reshape(-1)]

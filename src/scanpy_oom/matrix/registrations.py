@@ -1,0 +1,67 @@
+"""What anndata must be told so that an :class:`OOMMatrix` stays lazy inside an AnnData.
+
+The only module that touches anything private of anndata. It works on anndata 0.12 and 0.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from anndata._core.file_backing import to_memory
+from anndata._core.index import _subset
+from anndata._core.views import as_view
+
+from .oommatrix import OOMMatrix
+from .selection import normalize_axis_index
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["root_of", "underlying"]
+
+
+def _axis_index(index: Any) -> Any:
+    # anndata 0.13 wraps positions in an object of its own, which gives them up as an array
+    return index if isinstance(index, slice | int | np.integer) else np.asarray(index)
+
+
+@_subset.register(OOMMatrix)
+def _(matrix: OOMMatrix, subset_idx: tuple[Any, ...]) -> OOMMatrix:
+    """Rows and columns of a view, as a grid, lazily."""
+    indices = [[i] if isinstance(i, int | np.integer) else _axis_index(i) for i in subset_idx]
+    axes = [normalize_axis_index(i, n) for i, n in zip(indices, matrix.shape, strict=False)]
+    return matrix.select(*axes)
+
+
+@as_view.register(OOMMatrix)
+def _(matrix: OOMMatrix, view_args: Any) -> OOMMatrix:
+    """Immutable, hence its own view."""
+    return matrix
+
+
+@to_memory.register(OOMMatrix)
+def _(matrix: OOMMatrix, *, copy: bool = False) -> Any:
+    return matrix.to_memory()
+
+
+def root_of(adata: AnnData) -> AnnData:
+    """Return the AnnData of which this is a view, or itself."""
+    return adata._adata_ref if adata.is_view else adata
+
+
+def underlying(adata: AnnData) -> Iterator[tuple[str, Any]]:
+    """Yield `(slot, matrix)` for X, each layer and raw's X, of the AnnData itself or of that of which it is a view.
+
+    Nothing is subset, read or copied. Slots are named ``"X"``, ``"layers/NAME"`` and ``"raw/X"``.
+    """
+    root = root_of(adata)
+    if root.isbacked:
+        return
+    yield "X", root.X
+    for name, layer in root.layers.items():
+        if name is not None:  # anndata 0.13 lists X there too
+            yield f"layers/{name}", layer
+    if root.raw is not None:
+        yield "raw/X", root.raw.X

@@ -1,0 +1,162 @@
+"""From rows of a source to a block of a matrix: fetch, select, transform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ..io.source import CSRBlock
+from ..kernels import transform_rows
+from ..kernels.transform import row_totals
+
+if TYPE_CHECKING:
+    from ..matrix import OOMMatrix
+    from ..matrix.transforms import RowTotals
+    from .plan import Rows
+
+__all__ = ["Block", "BlockReader", "fetch"]
+
+
+@dataclass(slots=True)
+class Block:
+    """A run of rows of a matrix, after selection and transforms: a sparse part and, for some chains, a background.
+
+    Parameters
+    ----------
+    positions
+        Positions of the rows in the matrix.
+    indptr, indices, values
+        The sparse part, row-compressed; `values` are float64.
+    n_columns
+        Columns of the matrix.
+    background
+        `(n_classes, n_columns)` that each row has on top of the sparse part; empty for none.
+    row_class
+        `(n_rows,)` class of each row; empty if all are of class 0.
+    """
+
+    positions: slice | NDArray[np.intp]
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float64]
+    n_columns: int
+    background: NDArray[np.float64]
+    row_class: NDArray[np.int64]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.indptr.size - 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the sparse part."""
+        return self.indptr.nbytes + self.indices.nbytes + self.values.nbytes
+
+    def row_of_entry(self) -> NDArray[np.intp]:
+        """Return the row within the block of each stored entry."""
+        return np.repeat(np.arange(self.n_rows), np.diff(self.indptr))
+
+    def classes(self) -> NDArray[np.int64]:
+        """Return the class of each row, also where there is but one."""
+        return self.row_class if self.row_class.size else np.zeros(self.n_rows, dtype=np.int64)
+
+    def entry_background(self) -> NDArray[np.float64]:
+        """Return the background at the place of each stored entry."""
+        if self.background.shape[0] == 1:
+            return self.background[0][self.indices]
+        return self.background[self.classes()[self.row_of_entry()], self.indices]
+
+    def toarray(self) -> NDArray[np.float64]:
+        """Return all values of the block, dense."""
+        out = sparse.csr_matrix((self.values, self.indices, self.indptr), shape=(self.n_rows, self.n_columns)).toarray()
+        if self.background.size:
+            out += self.background[self.classes()]
+        return out
+
+
+def fetch(matrix: OOMMatrix, rows: Rows) -> CSRBlock:
+    """Read rows of the source, repeated ones repeated."""
+    wanted = rows.source_rows
+    first, last = int(wanted[0]), int(wanted[-1])
+    if last - first + 1 == wanted.size and (wanted.size < 2 or wanted[1] > wanted[0]):
+        return matrix.source.read_rows(slice(first, last + 1))
+    distinct, inverse = np.unique(wanted, return_inverse=True)
+    block = matrix.source.read_rows(distinct)
+    if distinct.size == wanted.size:
+        return block
+    shape = (distinct.size, matrix.source.shape[1])
+    repeated = sparse.csr_matrix((block.data, block.indices, block.indptr), shape=shape)[inverse.reshape(-1)]
+    return CSRBlock(repeated.indptr.astype(np.int64), repeated.indices.astype(np.int32), repeated.data)
+
+
+_NO_COLUMN_MAP = np.empty(0, dtype=np.int32)
+_NO_CLASSES = np.empty(0, dtype=np.int64)
+_NO_BACKGROUND = np.empty((0, 0))
+
+
+class BlockReader:
+    """Selects and transforms what was fetched, for one matrix. Serves several threads at once."""
+
+    def __init__(self, matrix: OOMMatrix) -> None:
+        self._matrix = matrix
+        self._n_columns = matrix.shape[1]
+        self._instructions = matrix.chain.instructions
+        self._background = matrix.chain.background
+        columns = matrix.selection.columns
+        self._repeated = columns if matrix.selection.repeats_columns else None
+        self._is_identity = len(self._instructions) == 0 and columns is None
+        self._column_map = _NO_COLUMN_MAP if self._repeated is not None else matrix.selection.column_map()
+
+    def read(self, raw: CSRBlock, rows: Rows) -> Block:
+        """Make a block of the matrix of `raw`, whose arrays are overwritten."""
+        for totals in self._matrix.chain.totals:
+            _complete(totals, raw, rows.source_rows)
+        indices, data, indptr = raw.indices, raw.data, raw.indptr
+        if self._repeated is not None:
+            shape = (indptr.size - 1, self._matrix.source.shape[1])
+            wide = sparse.csr_matrix((data, indices, indptr), shape=shape)[:, self._repeated]
+            indices, data, indptr = wide.indices.astype(np.int32), wide.data, wide.indptr.astype(np.int64)
+        if self._is_identity:
+            return Block(
+                rows.positions, indptr, indices, data.astype(np.float64), self._n_columns, _NO_BACKGROUND, _NO_CLASSES
+            )
+        program = self._instructions.program(rows.positions, rows.source_rows)
+        background, classes = _NO_BACKGROUND, _NO_CLASSES
+        if self._background is not None:
+            background, classes = self._background.values, self._background.classes(rows.positions)
+        out_indptr = np.empty_like(indptr)
+        out = np.empty(indices.size)
+        kept = transform_rows(
+            indptr,
+            indices,
+            data,
+            self._column_map,
+            program.ops,
+            program.scalars,
+            program.single,
+            program.row_operand,
+            program.column_operand,
+            program.row_mask,
+            program.rows,
+            program.columns,
+            program.masks,
+            program.first_column_op,
+            background,
+            classes,
+            out_indptr,
+            out,
+        )
+        return Block(rows.positions, out_indptr, indices[:kept], out[:kept], self._n_columns, background, classes)
+
+
+def _complete(totals: RowTotals, raw: CSRBlock, source_rows: NDArray[np.intp]) -> None:
+    """Find the row totals that are not known yet."""
+    known = totals.values[source_rows]
+    if np.isnan(known).any():
+        row_totals(raw.indptr, raw.indices, raw.data, totals.counted, known)
+        totals.values[source_rows] = known

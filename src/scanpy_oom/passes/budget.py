@@ -1,0 +1,45 @@
+"""How much memory an operation may take, and what is said when it would take more."""
+
+from __future__ import annotations
+
+from ..errors import MemoryBudgetExceeded
+from ..settings import format_bytes, settings
+
+__all__ = ["block_entries", "require"]
+
+BYTES_PER_ENTRY = 40
+"""Bytes that one stored entry takes while its block is read, selected, transformed and reduced."""
+
+SMALLEST_BLOCK, LARGEST_BLOCK = 2**14, 2**20
+"""Entries of a block: enough to make the calls around it negligible, few enough to stay near the cores."""
+
+
+def block_entries(n_threads: int) -> int:
+    """Return how many stored entries a block may hold, so that the blocks of all threads take a quarter of the limit."""
+    return min(max(settings.memory_limit // (4 * n_threads * BYTES_PER_ENTRY), SMALLEST_BLOCK), LARGEST_BLOCK)
+
+
+def require(nbytes: float, what: str, advice: str) -> None:
+    """Make sure that `nbytes` more may be taken.
+
+    Parameters
+    ----------
+    nbytes
+        What would be allocated.
+    what
+        The operation, as the subject of a sentence.
+    advice
+        What to do instead, as a sentence.
+
+    Raises
+    ------
+    MemoryBudgetExceeded
+        If that is more than ``settings.memory_limit``.
+    """
+    limit = settings.memory_limit
+    if nbytes > limit:
+        msg = (
+            f"{what} would take {format_bytes(nbytes)} of memory, more than the limit of {format_bytes(limit)}. "
+            f"{advice} Or raise the limit: `scanpy_oom.settings.memory_limit = '{format_bytes(nbytes * 1.2)}'`."
+        )
+        raise MemoryBudgetExceeded(msg)

@@ -1,0 +1,232 @@
+"""Leading eigenpairs of the Gram matrix of a matrix's columns, held explicitly or applied by streaming passes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import linalg
+
+from .products import ClassSums, Gram, GramProduct, LeftProduct
+from .run import Request, run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..matrix import OOMMatrix
+
+__all__ = [
+    "Decomposition",
+    "ExplicitGram",
+    "GramOperator",
+    "StreamedGram",
+    "leading_eigenpairs",
+    "randomized_decomposition",
+]
+
+TOLERANCE = 1e-8
+"""Residual, relative to its eigenvalue, at which an eigenpair counts as found."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decomposition:
+    """Leading singular triplets of a matrix A.
+
+    Parameters
+    ----------
+    components
+        `(k, n_columns)` right singular vectors, in rows.
+    singular_values
+        `(k,)`, decreasing.
+    projection
+        `(n_columns, k)`: A @ projection are the left singular vectors times their values.
+    """
+
+    components: NDArray[np.float64]
+    singular_values: NDArray[np.float64]
+    projection: NDArray[np.float64]
+
+
+class GramOperator(ABC):
+    """A.T @ A of a matrix A, which may be a matrix less its column means.
+
+    Parameters
+    ----------
+    matrix
+        The matrix.
+    mean
+        `(n_columns,)` taken off its columns; None not to centre.
+    """
+
+    def __init__(self, matrix: OOMMatrix, mean: NDArray[np.float64] | None) -> None:
+        self.matrix = matrix
+        self.mean = mean
+        self.shape = matrix.shape
+
+    @abstractmethod
+    def __matmul__(self, dense: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Multiply a dense `(n_columns, k)`."""
+
+    def left_product(self, dense: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A.T @ dense, for a dense `(n_rows, k)`: one pass."""
+        product = run([Request(self.matrix, [LeftProduct(dense)])])[0][0]
+        return product if self.mean is None else product - np.outer(self.mean, dense.sum(axis=0))
+
+
+class ExplicitGram(GramOperator):
+    """The Gram matrix itself, from one pass. For some thousands of columns.
+
+    Parameters
+    ----------
+    matrix
+        The matrix.
+    center
+        Whether to take off the column means.
+    """
+
+    def __init__(self, matrix: OOMMatrix, *, center: bool) -> None:
+        gram, class_sums = run([Request(matrix, [Gram(), ClassSums()])])[0]
+        n_rows = matrix.shape[0]
+        background = matrix.chain.background
+        column_sums = class_sums.sum(axis=0)
+        gram += np.triu(gram, 1).T
+        if background is not None:
+            # with a row's sparse part s and background z: (s + z)(s + z)' = ss' + sz' + zs' + zz', summed by class
+            counts = background.class_counts(n_rows)
+            cross = class_sums.T @ background.values
+            gram += cross + cross.T + (background.values.T * counts) @ background.values
+            column_sums = column_sums + counts @ background.values
+        mean = column_sums / n_rows
+        super().__init__(matrix, mean if center else None)
+        self.column_mean = mean
+        self.uncentered_trace = float(np.trace(gram))
+        if center:
+            gram -= n_rows * np.outer(mean, mean)
+        self.gram: NDArray[np.float64] = gram
+
+    def __matmul__(self, dense: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.gram @ dense
+
+
+class StreamedGram(GramOperator):
+    """The Gram matrix as an operator: one pass a product. For any number of columns."""
+
+    def __matmul__(self, dense: NDArray[np.float64]) -> NDArray[np.float64]:
+        return run([Request(self.matrix, [GramProduct(dense, self.mean)])])[0][0]
+
+
+def leading_eigenpairs(gram: GramOperator, k: int, random: np.random.RandomState, max_basis: int) -> Decomposition:
+    """Compute the `k` leading eigenpairs of a Gram matrix, to convergence.
+
+    Parameters
+    ----------
+    gram
+        The Gram matrix.
+    k
+        Number of pairs.
+    random
+        Where the start of the iteration is drawn from.
+    max_basis
+        Vectors that may be held, before the iteration is restarted from the best of them.
+
+    Notes
+    -----
+    An explicit matrix goes to LAPACK. Otherwise: block Lanczos with full orthogonalisation and thick restart
+    (Wu and Simon, 2000), one pass a block.
+    """
+    if isinstance(gram, ExplicitGram):
+        n = gram.shape[1]
+        values, vectors = linalg.eigh(gram.gram, subset_by_index=[n - k, n - 1], check_finite=False)
+        return _decomposition(values[::-1], vectors[:, ::-1])
+    return _decomposition(*_block_lanczos(gram, k, random, max_basis))
+
+
+def _decomposition(values: NDArray[np.float64], vectors: NDArray[np.float64]) -> Decomposition:
+    return Decomposition(vectors.T.copy(), np.sqrt(np.maximum(values, 0)), vectors)
+
+
+def _orthonormal(block: NDArray[np.float64]) -> NDArray[np.float64]:
+    return linalg.qr(block, mode="economic", check_finite=False)[0]
+
+
+def _block_lanczos(
+    gram: GramOperator, k: int, random: np.random.RandomState, max_basis: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    n = gram.shape[1]
+    width = min(k + 10, n)
+    max_basis = min(max(max_basis, k + 3 * width), n)
+    block = _orthonormal(random.standard_normal((n, width)))
+    basis = np.empty((n, 0))
+    projected = np.empty((0, 0))
+    while True:
+        basis = np.hstack([basis, block])
+        product = gram @ block
+        # twice is enough for orthogonality to working precision
+        coefficients = basis.T @ product
+        rest = product - basis @ coefficients
+        rest -= basis @ (basis.T @ rest)
+        m, b = basis.shape[1], block.shape[1]
+        grown = np.zeros((m, m))
+        grown[: m - b, : m - b] = projected
+        grown[:, m - b :] = coefficients
+        grown[m - b :, :] = coefficients.T
+        projected = (grown + grown.T) / 2
+        values, vectors = linalg.eigh(projected)
+        values, vectors = values[::-1], vectors[:, ::-1]
+        following, coupling = linalg.qr(rest, mode="economic", check_finite=False)
+        residuals = np.linalg.norm(coupling @ vectors[m - b :, :k], axis=0)
+        negligible = np.abs(rest).max() <= np.finfo(float).eps * max(values[0], 0.0) * n
+        if negligible or m >= n or (m >= k and (residuals <= TOLERANCE * np.maximum(values[:k], 0)).all()):
+            return values[:k], basis @ vectors[:, :k]
+        if m + b > max_basis:
+            kept = min(k + b, m - b)
+            basis = basis @ vectors[:, :kept]
+            projected = np.diag(values[:kept])
+        block = following[:, : max(1, min(b, n - basis.shape[1]))]
+
+
+def randomized_decomposition(
+    gram: GramOperator, k: int, random: np.random.RandomState, *, n_iter: int, single: bool, n_oversamples: int = 10
+) -> Decomposition:
+    """Compute the randomized SVD that scikit-learn gives for the same draws, from products with the Gram matrix.
+
+    scikit-learn alternates between products with the matrix and with its transpose. The space that it reaches is spanned by
+    powers of the Gram matrix times the draws (Halko et al., 2009), so the same result follows from `n_iter + 1` products.
+
+    Parameters
+    ----------
+    gram
+        The Gram matrix.
+    k, n_iter, n_oversamples
+        Arguments of :func:`sklearn.utils.extmath.randomized_svd`.
+    random
+        Where the draws come from.
+    single
+        Whether draws are rounded to float32, as scikit-learn does for such data.
+    """
+    n_rows, n_columns = gram.shape
+    transposed = n_rows < n_columns
+    draws = random.normal(size=(n_rows if transposed else n_columns, k + n_oversamples))
+    if single:
+        draws = draws.astype(np.float32).astype(np.float64)
+    basis = gram.left_product(draws) if transposed else draws
+    for _ in range(n_iter):
+        basis = _orthonormal(gram @ basis)
+    if transposed:
+        basis = _orthonormal(basis)
+        values, vectors = linalg.eigh(basis.T @ (gram @ basis))
+        return _decomposition(values[::-1][:k], (basis @ vectors[:, ::-1])[:, :k])
+    basis = _orthonormal(basis)
+    image = gram @ basis
+    upper = linalg.cholesky(_positive(basis.T @ image))
+    small = linalg.solve_triangular(upper, image.T, trans="T")
+    left, values, components = linalg.svd(small, full_matrices=False)
+    projection = basis @ linalg.solve_triangular(upper, left[:, :k] * values[:k])
+    return Decomposition(components[:k], values[:k], projection)
+
+
+def _positive(symmetric: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lift a positive semidefinite matrix just enough for a Cholesky factor to exist."""
+    return symmetric + np.eye(symmetric.shape[0]) * np.finfo(float).eps * np.trace(symmetric)

@@ -1,0 +1,58 @@
+"""The questions that a matrix asks about its own values, answered by passes on threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .collect import CollectDense, CollectSparse
+from .extrema import ExtremaReduction
+from .moments import AxisStatistics
+from .products import LeftProduct, RightProduct
+from .run import Request, run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from ..matrix import OOMMatrix
+    from ..matrix.statistics import Statistics
+    from .extrema import Extrema
+    from .reductions import Reduction
+
+__all__ = ["ENGINE", "ThreadsEngine"]
+
+_ALL = ("row_sum", "row_nnz", "row_npos", "col_sum", "col_sumsq", "col_nnz", "col_npos")
+
+
+def _answer(matrix: OOMMatrix, reduction: Reduction):  # noqa: ANN202 (whatever the reduction gives)
+    return run([Request(matrix, [reduction])])[0][0]
+
+
+class ThreadsEngine:
+    """Runs passes on threads of this process."""
+
+    def collect(self, matrix: OOMMatrix, *, dense: bool, what: str) -> sparse.csr_matrix | NDArray:
+        """Bring the values of `matrix` into memory."""
+        return _answer(matrix, CollectDense(what) if dense else CollectSparse(what))
+
+    def statistics(self, matrix: OOMMatrix, *names: str) -> Statistics:
+        """Return the statistics of `matrix`, with the named ones (or all) known; one pass if they were not."""
+        if matrix.statistics.get(*(names or _ALL)) is None:
+            matrix.statistics.known |= _answer(matrix, AxisStatistics()).known
+        return matrix.statistics
+
+    def extrema(self, matrix: OOMMatrix) -> Extrema:
+        """Return the smallest and largest value of `matrix`, and what kind of numbers there are."""
+        return _answer(matrix, ExtremaReduction())
+
+    def right_product(self, matrix: OOMMatrix, dense: NDArray) -> NDArray[np.float64]:
+        """Multiply by a dense matrix from the right."""
+        return _answer(matrix, RightProduct(dense))
+
+    def left_product(self, matrix: OOMMatrix, dense: NDArray) -> NDArray[np.float64]:
+        """Multiply the transpose by a dense matrix from the right."""
+        return _answer(matrix, LeftProduct(dense))
+
+
+ENGINE = ThreadsEngine()

@@ -1,0 +1,64 @@
+"""Smallest and largest value, and what kind of numbers there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..kernels import extrema
+from .reductions import Reduction
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..matrix import OOMMatrix
+    from .block import Block
+
+__all__ = ["Extrema", "ExtremaReduction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Extrema:
+    """Facts about all values of a matrix.
+
+    Parameters
+    ----------
+    minimum, maximum
+        Smallest and largest value, zeros that are not stored included; NaN if there is one.
+    all_whole
+        Whether all are whole numbers.
+    any_negative
+        Whether one is below zero.
+    """
+
+    minimum: float
+    maximum: float
+    all_whole: bool
+    any_negative: bool
+
+
+class ExtremaReduction(Reduction):
+    """See :class:`Extrema`."""
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        self._size = matrix.shape[0] * matrix.shape[1]
+
+    def partial(self) -> NDArray[np.float64]:
+        # minimum, maximum, values that are not whole, negative ones, values seen
+        return np.array([np.inf, -np.inf, 0.0, 0.0, 0.0])
+
+    def update(self, partial: NDArray[np.float64], block: Block) -> None:
+        values = block.toarray().ravel() if block.background.size else block.values
+        extrema(values, partial)
+        partial[4] += values.size
+
+    def merge(self, total: NDArray[np.float64], partial: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([np.minimum(total[0], partial[0]), np.maximum(total[1], partial[1]), *(total + partial)[2:]])
+
+    def result(self, total: NDArray[np.float64]) -> Extrema:
+        low, high, fractions, negative, seen = total
+        if seen < self._size:
+            low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+        return Extrema(float(low), float(high), all_whole=fractions == 0, any_negative=negative > 0)

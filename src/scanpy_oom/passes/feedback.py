@@ -1,0 +1,38 @@
+"""What the user is told while a pass runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from numba.core import event
+
+if TYPE_CHECKING:
+    from numba.core.event import Event
+
+__all__ = ["announce_compilation"]
+
+
+class _Announcer(event.Listener):
+    """Says once that kernels are being compiled: the first run after an installation waits for it."""
+
+    said = False
+
+    def on_start(self, event: Event) -> None:
+        function: Any = event.data["dispatcher"].py_func
+        if not _Announcer.said and function.__module__.startswith("scanpy_oom."):
+            _Announcer.said = True
+            sys.stderr.write("scanpy-oom: compiling kernels (once per installation, some seconds) ...\n")
+            sys.stderr.flush()
+
+    def on_end(self, event: Event) -> None:
+        """Nothing is said at the end."""
+
+
+@contextmanager
+def announce_compilation() -> Iterator[None]:
+    """Announce the first compilation of a kernel within the context."""
+    with event.install_listener("numba:compile", _Announcer()):
+        yield

@@ -1,0 +1,192 @@
+"""Sums, squares and counts: by row, by column, by group of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..kernels import group_moments, row_statistics
+from ..matrix.statistics import Statistics
+from .reductions import Reduction
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..matrix import OOMMatrix
+    from .block import Block
+
+__all__ = ["AxisStatistics", "GroupMoments", "Moments"]
+
+
+class _Columns:
+    """Moments of the columns, within groups, of what is stored; and how much is stored."""
+
+    __slots__ = ("moments", "stored")
+
+    def __init__(self, n_groups: int, n_columns: int, *, background: bool) -> None:
+        # sum, sum of squares, number of non-zeros, number of positive values: side by side, since they are met together
+        self.moments = np.zeros((n_groups, n_columns, 4))
+        self.stored = np.zeros((n_groups, n_columns), dtype=np.int64) if background else None
+
+    def add(self, other: _Columns) -> None:
+        self.moments += other.moments
+        if self.stored is not None:
+            self.stored += other.stored
+
+    def update(self, block: Block, codes: NDArray[np.int64]) -> None:
+        """Add the stored entries of `block` at their full values."""
+        values = block.values
+        if self.stored is not None:
+            values = values + block.entry_background()
+            groups = codes[block.row_of_entry()]
+            places = groups[groups >= 0] * self.stored.shape[1] + block.indices[groups >= 0]
+            self.stored += np.bincount(places, minlength=self.stored.size).reshape(self.stored.shape)
+        order = np.argsort(codes, kind="stable")
+        group_moments(block.indptr, block.indices, values, codes, order, self.moments)
+
+    def add_unstored(self, counts: NDArray[np.int64], background: NDArray[np.float64]) -> None:
+        """Add what is not stored: `background`, one row a group, in groups of `counts` rows."""
+        assert self.stored is not None
+        unstored = counts[:, None] - self.stored
+        for k, value in enumerate((background, background**2, background != 0, background > 0)):
+            self.moments[:, :, k] += unstored * value
+
+
+class AxisStatistics(Reduction):
+    """Everything in :data:`~scanpy_oom.matrix.statistics.ROW_STATISTICS` and `COLUMN_STATISTICS`."""
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        n_rows, self._n_columns = matrix.shape
+        self._background = matrix.chain.background
+        self._class_counts = None if self._background is None else self._background.class_counts(n_rows)
+        self._row_sum = np.zeros(n_rows)
+        self._row_nnz = np.zeros(n_rows, dtype=np.int64)
+        self._row_npos = np.zeros(n_rows, dtype=np.int64)
+
+    def partial(self) -> _Columns:
+        n_groups = 1 if self._background is None else self._background.values.shape[0]
+        return _Columns(n_groups, self._n_columns, background=self._background is not None)
+
+    def partial_nbytes(self) -> int:
+        return self._n_columns * 32
+
+    def update(self, partial: _Columns, block: Block) -> None:
+        if self._background is not None:
+            dense = block.toarray()
+            self._row_sum[block.positions] = dense.sum(axis=1)
+            self._row_nnz[block.positions] = np.count_nonzero(dense, axis=1)
+            self._row_npos[block.positions] = np.count_nonzero(dense > 0, axis=1)
+            partial.update(block, block.classes())
+            return
+        row_sum = np.empty(block.n_rows)
+        row_nnz, row_npos = np.empty((2, block.n_rows), dtype=np.int64)
+        row_statistics(block.indptr, block.values, row_sum, row_nnz, row_npos)
+        self._row_sum[block.positions] = row_sum
+        self._row_nnz[block.positions] = row_nnz
+        self._row_npos[block.positions] = row_npos
+        partial.update(block, np.zeros(block.n_rows, dtype=np.int64))
+
+    def merge(self, total: _Columns, partial: _Columns) -> _Columns:
+        total.add(partial)
+        return total
+
+    def result(self, total: _Columns) -> Statistics:
+        if self._background is not None:
+            total.add_unstored(self._class_counts, self._background.values)
+        col_sum, col_sumsq, col_nnz, col_npos = np.ascontiguousarray(total.moments.sum(axis=0).T)
+        return Statistics(
+            {
+                "row_sum": self._row_sum,
+                "row_nnz": self._row_nnz,
+                "row_npos": self._row_npos,
+                "col_sum": col_sum,
+                "col_sumsq": col_sumsq,
+                "col_nnz": col_nnz.astype(np.int64),
+                "col_npos": col_npos.astype(np.int64),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Moments of the columns within groups of rows.
+
+    Parameters
+    ----------
+    n
+        `(n_groups,)` rows of each group.
+    total, total_squared
+        `(n_groups, n_columns)` sums of values and of their squares.
+    nnz, npos
+        `(n_groups, n_columns)` numbers of non-zero and of positive values.
+    """
+
+    n: NDArray[np.int64]
+    total: NDArray[np.float64]
+    total_squared: NDArray[np.float64]
+    nnz: NDArray[np.int64]
+    npos: NDArray[np.int64]
+
+    def mean_var(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and unbiased variance, as scanpy's `_get_mean_var`: divided by `n - 1`, or by `n` where that is 1."""
+        n = self.n[:, None].astype(np.float64)
+        mean = np.divide(self.total, n, out=np.full_like(self.total, np.nan), where=n > 0)
+        var = np.divide(self.total_squared, n, out=np.full_like(self.total, np.nan), where=n > 0) - mean**2
+        return mean, var * np.divide(n, n - 1, out=np.ones_like(n), where=n > 1)
+
+
+    def complement(self, n_groups: int) -> Moments:
+        """Moments of all rows but those of a group, for each of the first `n_groups` groups."""
+        fields = (self.n, self.total, self.total_squared, self.nnz, self.npos)
+        return Moments(*(values.sum(axis=0) - values[:n_groups] for values in fields))
+
+
+class GroupMoments(Reduction):
+    """Moments of the columns within groups of rows.
+
+    Parameters
+    ----------
+    codes
+        `(n_rows,)` group of each row, -1 for none.
+    n_groups
+        Number of groups.
+    """
+
+    def __init__(self, codes: NDArray[np.integer], n_groups: int) -> None:
+        self._codes = np.asarray(codes, dtype=np.int64)
+        self._n_groups = n_groups
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        self._n_columns = matrix.shape[1]
+        self._background = matrix.chain.background
+        self._n_classes = 1 if self._background is None else self._background.values.shape[0]
+        self._fine = self._codes
+        if self._background is not None and self._background.row_class.size:
+            # rows of one group may have different backgrounds: keep them apart until the end
+            fine = self._codes * self._n_classes + self._background.row_class
+            self._fine = np.where(self._codes >= 0, fine, -1)
+
+    def partial(self) -> _Columns:
+        return _Columns(self._n_groups * self._n_classes, self._n_columns, background=self._background is not None)
+
+    def partial_nbytes(self) -> int:
+        return self._n_groups * self._n_classes * self._n_columns * 32
+
+    def update(self, partial: _Columns, block: Block) -> None:
+        partial.update(block, self._fine[block.positions])
+
+    def merge(self, total: _Columns, partial: _Columns) -> _Columns:
+        total.add(partial)
+        return total
+
+    def result(self, total: _Columns) -> Moments:
+        n_fine = self._n_groups * self._n_classes
+        counts = np.bincount(self._fine[self._fine >= 0], minlength=n_fine)
+        if self._background is not None:
+            total.add_unstored(counts, np.tile(self._background.values, (self._n_groups, 1)))
+        moments = total.moments.reshape(self._n_groups, self._n_classes, self._n_columns, 4).sum(axis=1)
+        sums, squares, nnz, npos = np.ascontiguousarray(np.moveaxis(moments, 2, 0))
+        n = counts.reshape(self._n_groups, self._n_classes).sum(axis=1)
+        return Moments(n, sums, squares, nnz.astype(np.int64), npos.astype(np.int64))

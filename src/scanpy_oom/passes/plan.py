@@ -1,0 +1,86 @@
+"""How the rows of a matrix are cut into tasks, and tasks into blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..io.source import Source
+    from ..matrix.selection import Selection
+
+__all__ = ["Plan", "Rows"]
+
+N_TASKS = 64
+SMALLEST_TASK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows that are read together, in the order of the source.
+
+    Parameters
+    ----------
+    positions
+        Their positions in the matrix.
+    source_rows
+        `(n_rows,)`: their numbers in the source, not decreasing.
+    """
+
+    positions: slice | NDArray[np.intp]
+    source_rows: NDArray[np.intp]
+
+
+class Plan:
+    """Tasks and blocks of a pass over the rows of a selection.
+
+    A task is a run of rows whose length depends on the number of rows alone: each task fills one partial result, and these are
+    merged in order, so that results depend neither on the number of threads nor on the memory limit. A block is
+    a run of rows within a task that is small enough for memory.
+
+    Parameters
+    ----------
+    source
+        What is read.
+    selection
+        Which rows of it.
+    entries
+        Stored entries that a block may hold; a row with more is a block of its own.
+    """
+
+    def __init__(self, source: Source, selection: Selection, entries: int) -> None:
+        self.entries = entries
+        self.n_rows = selection.shape[0]
+        self._offsets = source.row_offsets()
+        self._order: NDArray[np.intp] | None = None
+        self._sorted: NDArray[np.intp] | None = selection.rows
+        if selection.rows is not None and (np.diff(selection.rows) < 0).any():
+            self._order = np.argsort(selection.rows, kind="stable")
+            self._sorted = selection.rows[self._order]
+
+    def tasks(self) -> list[tuple[int, int]]:
+        """Return the start and stop of each task, in rows sorted as in the source."""
+        step = max(SMALLEST_TASK, -(-self.n_rows // N_TASKS))
+        return [(start, min(start + step, self.n_rows)) for start in range(0, self.n_rows, step)]
+
+    def blocks(self, start: int, stop: int) -> Iterator[Rows]:
+        """Yield the blocks of the task from `start` to `stop`."""
+        if self._sorted is None:
+            rows = np.arange(start, stop, dtype=np.intp)
+        else:
+            rows = self._sorted[start:stop]
+        sizes = np.subtract(self._offsets[rows + 1], self._offsets[rows], dtype=np.int64)
+        ends = np.cumsum(sizes)
+        first = 0
+        while first < rows.size:
+            done = ends[first - 1] if first else 0
+            last = max(int(np.searchsorted(ends, done + self.entries, side="right")), first + 1)
+            positions: slice | NDArray[np.intp] = slice(start + first, start + last)
+            if self._order is not None:
+                positions = self._order[positions]
+            yield Rows(positions, rows[first:last])
+            first = last

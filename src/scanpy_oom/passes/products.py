@@ -1,0 +1,189 @@
+"""Products with dense matrices, and the Gram matrix of the columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..kernels import accumulate_gram_dense, accumulate_gram_pairs, left_product, right_product
+from ..kernels.gram import dense_is_cheaper
+from .reductions import Reduction
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..matrix import OOMMatrix
+    from ..matrix.chain import Background
+    from .block import Block
+
+__all__ = ["ClassSums", "Gram", "GramProduct", "LeftProduct", "RightProduct"]
+
+
+def _class_sums(values: NDArray[np.float64], background: Background | None) -> NDArray[np.float64] | None:
+    """Sum `(n_rows, k)` values over the rows of each class, `(n_classes, k)`."""
+    if background is None:
+        return None
+    if background.row_class.size == 0:
+        return values.sum(axis=0, keepdims=True)
+    out = np.zeros((background.values.shape[0], values.shape[1]))
+    np.add.at(out, background.row_class, values)
+    return out
+
+
+class RightProduct(Reduction):
+    """Matrix times a dense one, `(n_rows, k)`.
+
+    Parameters
+    ----------
+    dense
+        `(n_columns, k)`.
+    offset
+        `(k,)` taken off each row of the result.
+    dtype
+        Dtype of the result.
+    """
+
+    def __init__(
+        self, dense: NDArray, offset: NDArray[np.float64] | None = None, dtype: np.dtype | type = np.float64
+    ) -> None:
+        self._dense = np.ascontiguousarray(dense, dtype=np.float64)
+        self._offset = np.zeros(self._dense.shape[1]) if offset is None else offset
+        self._dtype = dtype
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        self._out = np.zeros((matrix.shape[0], self._dense.shape[1]), dtype=self._dtype)
+        background = matrix.chain.background
+        self._constant = None if background is None else background.values @ self._dense
+
+    def partial(self) -> None:
+        return None
+
+    def update(self, partial: None, block: Block) -> None:
+        out = np.empty((block.n_rows, self._dense.shape[1]))
+        right_product(block.indptr, block.indices, block.values, self._dense, out)
+        if self._constant is not None:
+            out += self._constant[block.classes()]
+        self._out[block.positions] = out - self._offset
+
+    def merge(self, total: None, partial: None) -> None:
+        return None
+
+    def result(self, total: None) -> NDArray:
+        return self._out
+
+
+class _Summed(Reduction):
+    """A dense array that is summed over blocks."""
+
+    _shape: tuple[int, ...]
+
+    def partial(self) -> NDArray[np.float64]:
+        return np.zeros(self._shape)
+
+    def partial_nbytes(self) -> int:
+        return 8 * int(np.prod(self._shape))
+
+    def merge(self, total: NDArray[np.float64], partial: NDArray[np.float64]) -> NDArray[np.float64]:
+        total += partial
+        return total
+
+    def result(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        return total
+
+
+class LeftProduct(_Summed):
+    """Matrix transposed times a dense one, `(n_columns, k)`.
+
+    Parameters
+    ----------
+    dense
+        `(n_rows, k)`.
+    """
+
+    def __init__(self, dense: NDArray) -> None:
+        self._dense = np.ascontiguousarray(dense, dtype=np.float64)
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        self._shape = (matrix.shape[1], self._dense.shape[1])
+        self._background = matrix.chain.background
+
+    def update(self, partial: NDArray[np.float64], block: Block) -> None:
+        dense = np.ascontiguousarray(self._dense[block.positions])
+        left_product(block.indptr, block.indices, block.values, dense, partial)
+
+    def result(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._background is not None:
+            total += self._background.values.T @ _class_sums(self._dense, self._background)
+        return total
+
+
+class Gram(_Summed):
+    """Gram matrix of the columns' *sparse parts*, `(n_columns, n_columns)`, upper triangle.
+
+    Centring takes off the constant part of a background, so that covariances need nothing else where all rows
+    have the same one; :class:`ClassSums` gives what is needed where they have not.
+    """
+
+    uses_blas = True
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        self._shape = (matrix.shape[1], matrix.shape[1])
+
+    def update(self, partial: NDArray[np.float64], block: Block) -> None:
+        if dense_is_cheaper(block.indptr, block.n_columns):
+            accumulate_gram_dense(block.indptr, block.indices, block.values, partial)
+        else:
+            accumulate_gram_pairs(block.indptr, block.indices, block.values, partial)
+
+
+class ClassSums(_Summed):
+    """Sums of the columns' *sparse parts* over the rows of each class of background, `(n_classes, n_columns)`."""
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        background = matrix.chain.background
+        self._shape = (1 if background is None else background.values.shape[0], matrix.shape[1])
+
+    def update(self, partial: NDArray[np.float64], block: Block) -> None:
+        places = block.classes()[block.row_of_entry()] * self._shape[1] + block.indices
+        partial += np.bincount(places, weights=block.values, minlength=partial.size).reshape(self._shape)
+
+
+class GramProduct(_Summed):
+    """Matrix transposed times the matrix times a dense one, `(n_columns, k)`, in one pass.
+
+    The columns may be centred: then all of it refers to the matrix less its column means.
+
+    Parameters
+    ----------
+    dense
+        `(n_columns, k)`.
+    mean
+        `(n_columns,)` taken off each column; None not to centre.
+    """
+
+    def __init__(self, dense: NDArray[np.float64], mean: NDArray[np.float64] | None) -> None:
+        self._dense = np.ascontiguousarray(dense, dtype=np.float64)
+        self._mean = mean
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        # rows of the partial result: one a column, then one a class of background
+        self._background = matrix.chain.background
+        self._n_columns = matrix.shape[1]
+        n_classes = 1 if self._background is None else self._background.values.shape[0]
+        self._shape = (self._n_columns + n_classes, self._dense.shape[1])
+        zero = np.zeros((1, self._n_columns))
+        offset = zero if self._background is None else self._background.values
+        self._offset = offset if self._mean is None else offset - self._mean
+        self._constant = self._offset @ self._dense
+
+    def update(self, partial: NDArray[np.float64], block: Block) -> None:
+        product = np.empty((block.n_rows, self._dense.shape[1]))
+        right_product(block.indptr, block.indices, block.values, self._dense, product)
+        classes = block.classes()
+        product += self._constant[classes]
+        left_product(block.indptr, block.indices, block.values, product, partial[: self._n_columns])
+        np.add.at(partial[self._n_columns :], classes, product)
+
+    def result(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        return total[: self._n_columns] + self._offset.T @ total[self._n_columns :]

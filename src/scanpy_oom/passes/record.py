@@ -1,0 +1,70 @@
+"""What passes have cost: counted for tests, reports and the card."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+__all__ = ["PassRecord", "Totals", "add", "recent", "totals"]
+
+
+@dataclass(frozen=True, slots=True)
+class PassRecord:
+    """One pass.
+
+    Parameters
+    ----------
+    location
+        File and dataset that was read.
+    reductions
+        Names of what was computed.
+    n_rows, n_blocks
+        Rows and blocks that were read.
+    bytes_read
+        Bytes fetched from disk, as stored.
+    seconds
+        Time that the pass took.
+    peak_buffer
+        Most bytes that blocks and partial results took at one time.
+    """
+
+    location: str
+    reductions: tuple[str, ...]
+    n_rows: int
+    n_blocks: int
+    bytes_read: int
+    seconds: float
+    peak_buffer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over all passes of this process."""
+
+    passes: int
+    bytes_read: int
+
+
+_lock = threading.Lock()
+_recent: deque[PassRecord] = deque(maxlen=1000)
+_totals = Totals(0, 0)
+
+
+def add(record: PassRecord) -> None:
+    """Keep `record`."""
+    global _totals  # noqa: PLW0603
+    with _lock:
+        _recent.append(record)
+        _totals = Totals(_totals.passes + 1, _totals.bytes_read + record.bytes_read)
+
+
+def totals() -> Totals:
+    """Return the sums over all passes so far; they only grow."""
+    return _totals
+
+
+def recent() -> list[PassRecord]:
+    """Return the last thousand passes, oldest first."""
+    with _lock:
+        return list(_recent)

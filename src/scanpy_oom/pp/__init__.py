@@ -1,0 +1,1 @@
+"""Overrides of ``scanpy.pp``, in files named as scanpy names its own."""

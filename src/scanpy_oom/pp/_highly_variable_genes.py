@@ -1,0 +1,182 @@
+"""Highly variable genes: :func:`scanpy.pp.highly_variable_genes`, flavors seurat and cell_ranger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scanpy import logging as logg
+from scanpy._utils import sanitize_anndata
+from scanpy.preprocessing import _highly_variable_genes as scanpy_hvg
+
+from ..errors import UnsupportedOutOfMemory
+from ..matrix.transforms import Elementwise
+from ..passes import AxisStatistics, GroupMoments, Moments, Request, run
+from ._compat import get_obs_rep
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..matrix import OOMMatrix
+
+__all__ = ["highly_variable_genes"]
+
+
+def highly_variable_genes(  # noqa: PLR0913 (scanpy's signature)
+    adata: AnnData,
+    *,
+    layer: str | None = None,
+    n_top_genes: int | None = None,
+    min_disp: float = 0.5,
+    max_disp: float = np.inf,
+    min_mean: float = 0.0125,
+    max_mean: float = 3,
+    span: float = 0.3,
+    n_bins: int = 20,
+    flavor: str = "seurat",
+    subset: bool = False,
+    inplace: bool = True,
+    batch_key: str | None = None,
+    check_values: bool = True,
+) -> pd.DataFrame | None:
+    """Annotate highly variable genes in one pass, for any number of batches.
+
+    See :func:`scanpy.pp.highly_variable_genes`.
+    """
+    if not isinstance(adata, AnnData):
+        msg = (
+            "`pp.highly_variable_genes` expects an `AnnData` argument, "
+            "pass `inplace=False` if you want to return a `pd.DataFrame`."
+        )
+        raise ValueError(msg)
+    if flavor in {"seurat_v3", "seurat_v3_paper"}:
+        reason = f"`flavor={flavor!r}` needs the clipped moments of counts, for which there is no pass"
+        raise UnsupportedOutOfMemory(reason)
+    if flavor not in {"seurat", "cell_ranger"}:
+        msg = '`flavor` needs to be "seurat" or "cell_ranger"'
+        raise ValueError(msg)
+    start = logg.info("extracting highly variable genes")
+    cutoff = scanpy_hvg._Cutoffs.validate(
+        n_top_genes=n_top_genes, min_disp=min_disp, max_disp=max_disp, min_mean=min_mean, max_mean=max_mean
+    )
+    x: OOMMatrix = get_obs_rep(adata, layer=layer)
+    arguments = {"flavor": flavor, "n_bins": n_bins, "cutoff": cutoff}
+    if batch_key:
+        df = _batched(adata, x, batch_key, **arguments)
+    else:
+        moments = _moments(adata, x, np.zeros(x.shape[0], dtype=np.int64), 1, flavor)
+        df = _single_batch(adata.var_names, *(v[0] for v in moments.mean_var()), **arguments)
+    logg.info("    finished", time=start)
+    if not inplace:
+        return df.loc[df["highly_variable"]] if subset else df
+    _annotate(adata, df, flavor, batched=batch_key is not None)
+    if subset:
+        adata._inplace_subset_var(df["highly_variable"])
+    return None
+
+
+def _annotate(adata: AnnData, df: pd.DataFrame, flavor: str, *, batched: bool) -> None:
+    adata.uns["hvg"] = {"flavor": flavor}
+    logg.hint(
+        "added\n"
+        "    'highly_variable', boolean vector (adata.var)\n"
+        "    'means', float vector (adata.var)\n"
+        "    'dispersions', float vector (adata.var)\n"
+        "    'dispersions_norm', float vector (adata.var)"
+    )
+    adata.var["highly_variable"] = df["highly_variable"]
+    adata.var["means"] = df["means"]
+    adata.var["dispersions"] = df["dispersions"]
+    adata.var["dispersions_norm"] = df["dispersions_norm"].astype(np.float32, copy=False)
+    if batched:
+        adata.var["highly_variable_nbatches"] = df["highly_variable_nbatches"]
+        adata.var["highly_variable_intersection"] = df["highly_variable_intersection"]
+
+
+def _moments(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups: int, flavor: str) -> Moments:
+    """Moments by batch of what the flavor looks at, in one pass, with the statistics of X itself for `scale`."""
+    seen = x
+    if flavor == "seurat":
+        base = adata.uns.get("log1p", {}).get("base")
+        if base is not None:
+            seen = seen.transform(Elementwise("multiply", float(np.log(base)), x.dtype))
+        seen = seen.transform(Elementwise("expm1"))
+    requests = [Request(seen, [GroupMoments(codes, n_groups)])]
+    if x.statistics.get("col_sum", "col_sumsq") is None:
+        requests.append(Request(x, [AxisStatistics()]))
+    results = run(requests)
+    if len(results) == 2:
+        x.statistics.known |= results[1][0].known
+    return results[0][0]
+
+
+def _single_batch(  # noqa: PLR0913
+    names: pd.Index,
+    mean: NDArray[np.float64],
+    var: NDArray[np.float64],
+    *,
+    flavor: str,
+    n_bins: int,
+    cutoff: Any,
+) -> pd.DataFrame:
+    """Compute normalised dispersions from the moments of one batch: the part of scanpy's function that sees vectors alone."""
+    mean = np.where(mean == 0, 1e-12, mean)
+    dispersion = var / mean
+    if flavor == "seurat":
+        dispersion[dispersion == 0] = np.nan
+        with np.errstate(invalid="ignore"):
+            dispersion = np.log(dispersion)
+        mean = np.log1p(mean)
+    df = pd.DataFrame({"means": mean, "dispersions": dispersion})
+    df["mean_bin"] = scanpy_hvg._get_mean_bins(df["means"], flavor, n_bins)
+    statistics = scanpy_hvg._get_disp_stats(df, flavor)
+    df["dispersions_norm"] = (df["dispersions"] - statistics["avg"]) / statistics["dev"]
+    df["highly_variable"] = scanpy_hvg._subset_genes(
+        AnnData(shape=(0, names.size)),
+        mean=mean,
+        dispersion_norm=df["dispersions_norm"].to_numpy(),
+        cutoff=cutoff,
+    )
+    df.index = names
+    return df
+
+
+def _batched(adata: AnnData, x: OOMMatrix, batch_key: str, **arguments: Any) -> pd.DataFrame:
+    """Select within each batch and merge, as scanpy's `_highly_variable_genes_batched`."""
+    sanitize_anndata(adata)
+    batches = adata.obs[batch_key].cat.categories
+    codes = adata.obs[batch_key].cat.codes.to_numpy()
+    moments = _moments(adata, x, codes, len(batches), arguments["flavor"])
+    mean, var = moments.mean_var()
+    frames = []
+    for k in range(len(batches)):
+        # genes that a batch does not express take no part in its binning
+        expressed = moments.npos[k] >= 1
+        df = _single_batch(adata.var_names[expressed], mean[k, expressed], var[k, expressed], **arguments)
+        if not expressed.all():
+            absent = pd.DataFrame(np.zeros(((~expressed).sum(), len(df.columns))), columns=df.columns)
+            absent["highly_variable"] = absent["highly_variable"].astype(bool)
+            absent.index = adata.var_names[~expressed]
+            df = pd.concat([df, absent]).loc[adata.var_names]
+        frames.append(df)
+    return _merge_batches(adata, pd.concat(frames, axis=0), len(batches), arguments["cutoff"])
+
+
+def _merge_batches(adata: AnnData, df: pd.DataFrame, n_batches: int, cutoff: Any) -> pd.DataFrame:
+    df["highly_variable"] = df["highly_variable"].astype(int)
+    df = df.groupby(df.index, observed=True).agg(
+        {"means": "mean", "dispersions": "mean", "dispersions_norm": "mean", "highly_variable": "sum"}
+    )
+    df["highly_variable_nbatches"] = df["highly_variable"]
+    df["highly_variable_intersection"] = df["highly_variable_nbatches"] == n_batches
+    if isinstance(cutoff, int | np.integer):
+        df = df.sort_values(
+            ["highly_variable_nbatches", "dispersions_norm"], ascending=False, na_position="last"
+        )
+        df["highly_variable"] = np.arange(df.shape[0]) < cutoff
+        return df.loc[adata.var_names]
+    df["dispersions_norm"] = df["dispersions_norm"].fillna(0)  # similar to Seurat
+    df["highly_variable"] = cutoff.in_bounds(df["means"], df["dispersions_norm"])
+    return df

@@ -1,0 +1,236 @@
+"""Principal component analysis: :func:`scanpy.pp.pca`."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scanpy as sc
+from anndata import AnnData
+from scanpy import logging as logg
+from scanpy._utils import _empty
+from scanpy.preprocessing._pca import _handle_mask_var, _handle_sklearn_args
+from sklearn.utils import check_random_state
+
+from ..errors import UnsupportedOutOfMemory
+from ..passes import ENGINE, Request, RightProduct, run
+from ..passes.eigen import ExplicitGram, GramOperator, StreamedGram, leading_eigenpairs, randomized_decomposition
+from ..settings import settings
+from ._compat import get_obs_rep
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    from ..matrix import OOMMatrix
+    from ..passes.eigen import Decomposition
+
+__all__ = ["pca"]
+
+MOST_COLUMNS = 5000
+"""Columns up to which the Gram matrix is held."""
+
+
+class _Fit:
+    """What scikit-learn's estimators leave behind.
+
+    Attributes
+    ----------
+    x_pca
+        `(n_obs, n_comps)` coordinates.
+    components
+        `(n_comps, n_vars)` loadings.
+    variance, variance_ratio
+        `(n_comps,)` each.
+    """
+
+    x_pca: NDArray
+    components: NDArray
+    variance: NDArray
+    variance_ratio: NDArray
+
+
+def pca(  # noqa: PLR0913 (scanpy's signature)
+    data: AnnData | OOMMatrix,
+    n_comps: int | None = None,
+    *,
+    layer: str | None = None,
+    obsm: str | None = None,
+    zero_center: bool = True,
+    svd_solver: str | None = None,
+    chunked: bool = False,
+    chunk_size: int | None = None,
+    random_state: int | np.random.RandomState | None = 0,
+    return_info: bool = False,
+    mask_var: Any = _empty,
+    use_highly_variable: bool | None = None,
+    dtype: DTypeLike = "float32",
+    key_added: str | None = None,
+    copy: bool = False,
+) -> AnnData | NDArray | tuple[NDArray, NDArray, NDArray, NDArray] | None:
+    """Principal component analysis: one pass for the Gram matrix, one to project.
+
+    Exact, whichever exact solver is asked for: eigenvectors of the Gram matrix, which for more than some thousands of columns
+    is applied by streaming passes. The solver `'randomized'` gives what scikit-learn's gives for the same
+    `random_state`. `chunked=True` streams chunks to scikit-learn's incremental PCA. See :func:`scanpy.pp.pca`.
+    """
+    if chunked:
+        return _chunked(**{name: value for name, value in locals().items() if name != "chunked"})
+    start = logg.info("computing PCA")
+    if svd_solver in {"auto", "randomized"}:
+        logg.info(
+            "Note that scikit-learn's randomized PCA might not be exactly reproducible across different "
+            "computational platforms. For exact reproducibility, choose `svd_solver='arpack'`."
+        )
+    returns_anndata = isinstance(data, AnnData)
+    adata = (data.copy() if copy else data) if returns_anndata else AnnData(data)
+    obsm_argument = {} if obsm is None else {"obsm": obsm}
+    mask_param, mask = _handle_mask_var(adata, mask_var, use_highly_variable=use_highly_variable, **obsm_argument)
+    selected = adata if mask is None else adata[:, mask]
+    if n_comps is None:
+        smallest = min(selected.n_vars, selected.n_obs)
+        n_comps = smallest - 1 if smallest <= sc.settings.N_PCS else sc.settings.N_PCS
+    logg.info(f"    with n_comps={n_comps}")
+    x: OOMMatrix = get_obs_rep(selected, layer=layer, obsm=obsm)
+    random = check_random_state(random_state)
+    fit = _fit(x, n_comps, random, svd_solver, zero_center=zero_center)
+    x_pca = fit.x_pca.astype(dtype, copy=False)
+    if not returns_anndata:
+        logg.info("    finished", time=start)
+        return (x_pca, fit.components, fit.variance_ratio, fit.variance) if return_info else x_pca
+
+    keys = ("X_pca", "PCs", "pca") if key_added is None else (key_added,) * 3
+    params = {
+        "zero_center": zero_center,
+        "use_highly_variable": isinstance(mask_param, str) and mask_param == "highly_variable",
+        "mask_var": mask_param,
+    } | {name: value for name, value in (("layer", layer), ("obsm", obsm)) if value is not None}
+    _store(adata, keys, x_pca, fit, mask, params)
+    logg.info("    finished", time=start)
+    logg.debug(
+        "and added\n"
+        f"    {keys[0]!r}, the PCA coordinates (adata.obs)\n"
+        f"    {keys[1]!r}, the loadings (adata.varm)\n"
+        f"    'pca_variance', the variance / eigenvalues (adata.uns[{keys[2]!r}])\n"
+        f"    'pca_variance_ratio', the variance ratio (adata.uns[{keys[2]!r}])"
+    )
+    return adata if copy else None
+
+
+def _chunked(**arguments: Any) -> Any:
+    """Have scanpy's own function go through the chunks: it reads runs of rows and nothing else."""
+    if arguments.pop("obsm") is not None:
+        msg = "Cannot use `layer`/`obsm` and `chunked` at the same time."
+        raise NotImplementedError(msg)
+    original = inspect.unwrap(sc.pp.pca)
+    return original(arguments.pop("data"), arguments.pop("n_comps"), chunked=True, **arguments)
+
+
+def _store(  # noqa: PLR0913
+    adata: AnnData,
+    keys: tuple[str, str, str],
+    x_pca: NDArray,
+    fit: _Fit,
+    mask: NDArray[np.bool_] | None,
+    params: dict[str, Any],
+) -> None:
+    uns = {"params": params, "variance": fit.variance, "variance_ratio": fit.variance_ratio}
+    adata.obsm[keys[0]] = x_pca
+    if "obsm" in params:
+        uns["components"] = fit.components.T
+    elif mask is None:
+        adata.varm[keys[1]] = fit.components.T
+    else:
+        loadings = np.zeros((adata.n_vars, fit.components.shape[0]))
+        loadings[mask] = fit.components.T
+        adata.varm[keys[1]] = loadings
+    adata.uns[keys[2]] = uns
+
+
+def _fit(x: OOMMatrix, k: int, random: np.random.RandomState, svd_solver: str | None, *, zero_center: bool) -> _Fit:
+    if svd_solver == "lobpcg" and not x.is_dense:
+        reason = "the legacy solver 'lobpcg' works on a matrix in memory alone; 'arpack' gives the exact result"
+        raise UnsupportedOutOfMemory(reason)
+    solver = _solver(x, k, svd_solver, zero_center=zero_center)
+    _check_n_components(x, k, solver)
+    gram, total = _gram(x, zero_center=zero_center)
+    single = x.dtype == np.float32
+    if solver == "randomized":
+        n_iter = (7 if k < 0.1 * min(x.shape) else 4) if zero_center else 5
+        found = randomized_decomposition(gram, k, random, n_iter=n_iter, single=single)
+    else:
+        found = leading_eigenpairs(gram, k, random, settings.memory_limit // (4 * 8 * x.shape[1]))
+    return _finish(x, gram, found, total, zero_center=zero_center, dtype=np.float32 if single else np.float64)
+
+
+def _solver(x: OOMMatrix, k: int, svd_solver: str | None, *, zero_center: bool) -> str:
+    """Which algorithm scanpy and scikit-learn would choose: `'randomized'`, or any of those that are exact."""
+    from sklearn.decomposition import PCA, TruncatedSVD
+
+    if not zero_center:
+        logg.debug(
+            "    without zero-centering: \n"
+            "    the explained variance does not correspond to the exact statistical definition\n"
+            "    the first component, e.g., might be heavily influenced by different means\n"
+            "    the following components often resemble the exact PCA very closely"
+        )
+        return _handle_sklearn_args(svd_solver, TruncatedSVD)
+    solver = _handle_sklearn_args(svd_solver, PCA, sparse=not x.is_dense)
+    if solver != "auto":
+        return solver
+    # as sklearn.decomposition.PCA negotiates
+    n_rows, n_columns = x.shape
+    tall = n_columns <= 1000 and n_rows >= 10 * n_columns
+    return "randomized" if not tall and max(x.shape) > 500 and 1 <= k < 0.8 * min(x.shape) else "full"
+
+
+def _check_n_components(x: OOMMatrix, k: int, solver: str) -> None:
+    smallest = min(x.shape)
+    if not 1 <= k <= smallest:
+        msg = f"n_components={k!r} must be between 1 and min(n_samples, n_features)={smallest} with svd_solver={solver!r}"
+        raise ValueError(msg)
+    if solver == "arpack" and k == smallest:
+        msg = (
+            f"n_components={k!r} must be strictly less than min(n_samples, n_features)={smallest} "
+            f"with svd_solver={solver!r}"
+        )
+        raise ValueError(msg)
+
+
+def _gram(x: OOMMatrix, *, zero_center: bool) -> tuple[GramOperator, float]:
+    """Return the Gram operator and the sum of the columns' squared deviations from their means."""
+    n_rows, n_columns = x.shape
+    # one for each task under way, the sum, and room to solve
+    nbytes = 8 * n_columns**2 * (settings.n_threads + 4)
+    if n_columns <= MOST_COLUMNS and nbytes <= settings.memory_limit:
+        explicit = ExplicitGram(x, center=zero_center)
+        return explicit, explicit.uncentered_trace - n_rows * float(explicit.column_mean @ explicit.column_mean)
+    known = ENGINE.statistics(x, "col_sum", "col_sumsq").known
+    mean = known["col_sum"] / n_rows
+    deviations = float((known["col_sumsq"] - n_rows * mean**2).sum())
+    return StreamedGram(x, mean if zero_center else None), deviations
+
+
+def _finish(
+    x: OOMMatrix, gram: GramOperator, found: Decomposition, total: float, *, zero_center: bool, dtype: type
+) -> _Fit:
+    """Project, and compute what scikit-learn reports, in its dtypes and with its signs."""
+    n_rows = x.shape[0]
+    # the largest loading of a component is positive, as scikit-learn's `svd_flip` has it
+    largest = np.abs(found.components).argmax(axis=1)
+    signs = np.sign(found.components[np.arange(largest.size), largest])
+    components = found.components * signs[:, None]
+    # scikit-learn's truncated SVD projects on the components; its PCA returns the left vectors
+    projection = found.projection * signs if zero_center else components.T
+    offset = None if gram.mean is None else gram.mean @ projection
+    x_pca = run([Request(x, [RightProduct(projection, offset, dtype)])])[0][0]
+    fit = _Fit()
+    fit.x_pca = x_pca
+    fit.components = components.astype(dtype)
+    if zero_center:
+        variance, total_variance = found.singular_values**2 / (n_rows - 1), total / (n_rows - 1)
+    else:
+        variance, total_variance = x_pca.var(axis=0, dtype=np.float64), total / n_rows
+    fit.variance = variance.astype(dtype)
+    fit.variance_ratio = (variance / total_variance).astype(dtype)
+    return fit

@@ -1,0 +1,110 @@
+"""Scaling of genes: :func:`scanpy.pp.scale`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from anndata import AnnData
+from scanpy import logging as logg
+from scanpy._utils import view_to_actual
+from scanpy.get import _check_mask
+
+from ..matrix.transforms import Scale
+from ..passes import ENGINE, GroupMoments, Moments, Request, run
+from ._compat import get_obs_rep, set_obs_rep
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..matrix import OOMMatrix
+
+__all__ = ["scale"]
+
+
+def scale(  # noqa: PLR0913 (scanpy's signature)
+    data: AnnData | OOMMatrix,
+    *,
+    zero_center: bool = True,
+    max_value: float | None = None,
+    copy: bool = False,
+    layer: str | None = None,
+    obsm: str | None = None,
+    mask_obs: NDArray[np.bool_] | str | None = None,
+    return_mean_std: bool = False,
+) -> AnnData | OOMMatrix | tuple[OOMMatrix, NDArray[np.float64], NDArray[np.float64]] | None:
+    """Scale data to unit variance and zero mean, lazily.
+
+    What is stored stays sparse: zeros become one constant a column. One pass for the moments, none if they are
+    known. See :func:`scanpy.pp.scale`.
+    """
+    if not isinstance(data, AnnData):
+        return _scale_array(data, zero_center, max_value, layer, obsm, mask_obs, return_mean_std=return_mean_std)
+    adata = data.copy() if copy else data
+    names = ("mean", "std")
+    if mask_obs is not None:
+        what = f"of {mask_obs}" if isinstance(mask_obs, str) else "with mask"
+        names = (f"mean {what}", f"std {what}")
+        mask_obs = _check_mask(adata, mask_obs, "obs")
+    view_to_actual(adata)
+    x: OOMMatrix = get_obs_rep(adata, layer=layer, obsm=obsm)
+    scaled, mean, std = _scale(x, zero_center=zero_center, max_value=max_value, mask=mask_obs)
+    adata.var[names[0]] = mean
+    adata.var[names[1]] = std
+    set_obs_rep(adata, scaled, layer=layer, obsm=obsm)
+    return adata if copy else None
+
+
+def _scale_array(  # noqa: PLR0913
+    x: OOMMatrix,
+    zero_center: bool,  # noqa: FBT001
+    max_value: float | None,
+    layer: str | None,
+    obsm: str | None,
+    mask_obs: NDArray[np.bool_] | None,
+    *,
+    return_mean_std: bool,
+) -> OOMMatrix | tuple[OOMMatrix, NDArray[np.float64], NDArray[np.float64]]:
+    given = {"layer": layer, "obsm": obsm}
+    if invalid := [name for name, value in given.items() if value is not None]:
+        msg = f"Arguments {invalid} are only valid if an AnnData object is passed."
+        raise TypeError(msg)
+    mask = None if mask_obs is None else np.asarray(_check_mask(x, mask_obs, "obs"))
+    scaled, mean, std = _scale(x, zero_center=zero_center, max_value=max_value, mask=mask)
+    return (scaled, mean, std) if return_mean_std else scaled
+
+
+def _scale(
+    x: OOMMatrix, *, zero_center: bool, max_value: float | None, mask: NDArray[np.bool_] | None
+) -> tuple[OOMMatrix, NDArray[np.float64], NDArray[np.float64]]:
+    if not zero_center and max_value is not None:
+        logg.info("... be careful when using `max_value` without `zero_center`.")
+    if x.dtype.kind in "iu":
+        logg.info("... as scaling leads to float results, integer input is cast to float, returning copy.")
+    mean, var = _mean_var(x, mask)
+    std = np.sqrt(var)
+    std[std == 0] = 1
+    # as in memory: a centred sparse matrix becomes a dense one, in double precision since the means are
+    becomes_dense = zero_center and mask is None
+    floating = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
+    step = Scale(
+        mean=mean if zero_center else None,
+        std=std,
+        max_value=max_value,
+        mask=None if mask is None else np.asarray(mask, dtype=bool),
+        dtype=np.dtype(np.float64) if becomes_dense and not x.is_dense else floating,
+        dense=x.is_dense or becomes_dense,
+    )
+    return x.transform(step), mean, std
+
+
+def _mean_var(x: OOMMatrix, mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means and unbiased variances of the columns, over the rows of `mask`."""
+    if mask is None:
+        known = ENGINE.statistics(x, "col_sum", "col_sumsq").known
+        counts = np.zeros((2, 1, x.shape[1]), dtype=np.int64)
+        moments = Moments(np.array([x.shape[0]]), known["col_sum"][None], known["col_sumsq"][None], *counts)
+    else:
+        moments = run([Request(x, [GroupMoments(np.where(mask, 0, -1), 1)])])[0][0]
+    mean, var = moments.mean_var()
+    return mean[0], np.maximum(var[0], 0)

@@ -1,0 +1,116 @@
+"""The few numbers that users set, as attributes of one object."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Settings", "format_bytes", "parse_bytes", "settings"]
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
+
+
+def parse_bytes(value: int | float | str) -> int:
+    """Turn ``"2 GB"``, ``"500 MiB"`` or a plain number into bytes.
+
+    Raises
+    ------
+    ValueError
+        If `value` is not a positive size.
+    """
+    if isinstance(value, int | float):
+        size = float(value)
+    else:
+        match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([a-z]*)\s*", value, flags=re.IGNORECASE)
+        if match is None or match[2].upper() not in _UNITS:
+            msg = f"{value!r} is not a size; write bytes or a number with a unit, as in '2 GB' or '500 MiB'."
+            raise ValueError(msg)
+        size = float(match[1]) * _UNITS[match[2].upper()]
+    if not size > 0:
+        msg = f"A size must be positive, not {value!r}."
+        raise ValueError(msg)
+    return int(size)
+
+
+def format_bytes(n: float) -> str:
+    """Write a number of bytes as people read it (``"1.4 GB"``)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} TB"
+
+
+def _available_memory() -> int:
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+@dataclass
+class Settings:
+    """Settings of this process.
+
+    Environment variables ``SCANPY_OOM_MEMORY_LIMIT``, ``SCANPY_OOM_THREADS`` and ``SCANPY_OOM_SCRATCH_DIR``
+    give the starting values.
+    """
+
+    _memory_limit: int | None = field(default=None, repr=False)
+    _n_threads: int | None = field(default=None, repr=False)
+    _scratch_dir: Path | None = field(default=None, repr=False)
+
+    @property
+    def memory_limit(self) -> int:
+        """Bytes that one operation may add to the process (default: a quarter of the memory that is free)."""
+        if self._memory_limit is not None:
+            return self._memory_limit
+        if env := os.environ.get("SCANPY_OOM_MEMORY_LIMIT"):
+            return parse_bytes(env)
+        return _available_memory() // 4
+
+    @memory_limit.setter
+    def memory_limit(self, value: int | float | str | None) -> None:
+        self._memory_limit = None if value is None else parse_bytes(value)
+
+    @property
+    def n_threads(self) -> int:
+        """Worker threads of a pass (default: the cores that this process may use)."""
+        if self._n_threads is not None:
+            return self._n_threads
+        if env := os.environ.get("SCANPY_OOM_THREADS"):
+            return _positive_int(env, "SCANPY_OOM_THREADS")
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+    @n_threads.setter
+    def n_threads(self, value: int | None) -> None:
+        self._n_threads = None if value is None else _positive_int(value, "n_threads")
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Folder for scratch files (default: the system's temporary folder)."""
+        if self._scratch_dir is not None:
+            return self._scratch_dir
+        return Path(os.environ.get("SCANPY_OOM_SCRATCH_DIR") or tempfile.gettempdir())
+
+    @scratch_dir.setter
+    def scratch_dir(self, value: str | Path | None) -> None:
+        self._scratch_dir = None if value is None else Path(value)
+
+
+def _positive_int(value: int | str, name: str) -> int:
+    number = int(value)
+    if number < 1:
+        msg = f"{name} must be at least 1, not {value!r}."
+        raise ValueError(msg)
+    return number
+
+
+settings = Settings()

@@ -1,0 +1,187 @@
+"""Ranking genes by group: :func:`scanpy.tl.rank_genes_groups`, t-tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scanpy import _utils
+from scanpy import logging as logg
+from scanpy.get import _check_mask
+from scanpy.tools._rank_genes_groups import _RankGenes
+
+from ..errors import UnsupportedOutOfMemory
+from ..matrix.selection import normalize_axis_index
+from ..passes import GroupMoments, Request, run
+from ..passes.extrema import ExtremaReduction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from ..matrix import OOMMatrix
+
+__all__ = ["rank_genes_groups"]
+
+_METHODS = ("logreg", "t-test", "wilcoxon", "t-test_overestim_var")
+_CORRECTIONS = {"benjamini-hochberg", "bonferroni"}
+_DTYPES = {"names": "O", "scores": "float32", "logfoldchanges": "float32", "pvals": "float64", "pvals_adj": "float64"}
+
+
+class _GroupStatistics(_RankGenes):
+    """scanpy's tests on statistics that one pass gathers for all groups."""
+
+    X: OOMMatrix
+
+    def __init__(self, adata: AnnData, groups: Any, groupby: str, *, mask_var: NDArray | None, **arguments: Any) -> None:
+        super().__init__(adata, groups, groupby, mask_var=None, **arguments)
+        self.mask_var = mask_var
+        if mask_var is not None:
+            self.X = self.X.select(None, normalize_axis_index(mask_var, self.X.shape[1]))
+            self.var_names = self.var_names[mask_var]
+        n_groups = self.groups_masks_obs.shape[0]
+        # cells of no selected group are a group of their own: they count among the rest
+        codes = np.full(self.X.shape[0], n_groups, dtype=np.int64)
+        for group, mask in enumerate(self.groups_masks_obs):
+            codes[mask] = group
+        extrema = ExtremaReduction()
+        self._moments, values = run([Request(self.X, [GroupMoments(codes, n_groups + 1), extrema])])[0]
+        self.is_count_data = values.all_whole and not values.any_negative
+
+    def _basic_stats(self, *, need_var: bool = True) -> None:
+        moments, n_groups = self._moments, self.groups_masks_obs.shape[0]
+        mean, var = moments.mean_var()
+        self.means, self.vars = mean[:n_groups], var[:n_groups]
+        n = moments.n[:n_groups, None]
+        self.pts = moments.nnz[:n_groups] / n if self.comp_pts else None
+        if self.ireference is not None:
+            return
+        rest = moments.complement(n_groups)
+        self.means_rest, self.vars_rest = rest.mean_var()
+        self.pts_rest = rest.nnz / rest.n[:, None] if self.comp_pts else None
+
+
+def rank_genes_groups(  # noqa: PLR0913 (scanpy's signature)
+    adata: AnnData,
+    groupby: str,
+    *,
+    mask_var: NDArray[np.bool_] | str | None = None,
+    use_raw: bool | None = None,
+    groups: str | Iterable[str] = "all",
+    reference: str = "rest",
+    n_genes: int | None = None,
+    rankby_abs: bool = False,
+    pts: bool = False,
+    key_added: str | None = None,
+    copy: bool = False,
+    method: str | None = None,
+    corr_method: str = "benjamini-hochberg",
+    tie_correct: bool = False,
+    layer: str | None = None,
+    **kwds: Any,
+) -> AnnData | None:
+    """Rank genes for characterizing groups: one pass for all groups.
+
+    See :func:`scanpy.tl.rank_genes_groups`.
+    """
+    mask_var = _check_mask(adata, mask_var, "var")
+    if use_raw is None:
+        use_raw = adata.raw is not None
+    elif use_raw is True and adata.raw is None:
+        msg = "Received `use_raw=True`, but `adata.raw` is empty."
+        raise ValueError(msg)
+    method = "t-test" if method is None else method
+    if method in {"wilcoxon", "logreg"}:
+        reason = f"`method={method!r}` needs all values of a gene at once, for which there is no pass"
+        raise UnsupportedOutOfMemory(reason)
+    if "only_positive" in kwds:
+        rankby_abs = not kwds.pop("only_positive")  # an older name, which scanpy still takes
+    start = logg.info("ranking genes")
+    if method not in _METHODS:
+        msg = f"Method must be one of {set(_METHODS)}."
+        raise ValueError(msg)
+    if corr_method not in _CORRECTIONS:
+        msg = f"Correction method must be one of {_CORRECTIONS}."
+        raise ValueError(msg)
+    adata = adata.copy() if copy else adata
+    _utils.sanitize_anndata(adata)
+    test = _GroupStatistics(
+        adata,
+        _groups_order(adata, groupby, groups, reference),
+        groupby,
+        mask_var=mask_var,
+        reference=reference,
+        use_raw=use_raw,
+        layer=layer,
+        comp_pts=pts,
+    )
+    if test.is_count_data:
+        logg.warning(
+            "It seems you use rank_genes_groups on the raw count data. "
+            "Please logarithmize your data before calling rank_genes_groups."
+        )
+    n_genes = test.X.shape[1] if n_genes is None else min(n_genes, test.X.shape[1])
+    logg.debug(f"consider {groupby!r} groups:")
+    logg.debug(f"with sizes: {np.count_nonzero(test.groups_masks_obs, axis=1)}")
+    test.compute_statistics(
+        method, corr_method=corr_method, n_genes_user=n_genes, rankby_abs=rankby_abs, tie_correct=tie_correct, **kwds
+    )
+    key_added = "rank_genes_groups" if key_added is None else key_added
+    params = {
+        "groupby": groupby,
+        "reference": reference,
+        "method": method,
+        "use_raw": use_raw,
+        "layer": layer,
+        "corr_method": corr_method,
+    }
+    adata.uns[key_added] = {"params": params, **_tables(test)}
+    logg.info(
+        "    finished",
+        time=start,
+        deep=(
+            f"added to `.uns[{key_added!r}]`\n"
+            "    'names', sorted np.recarray to be indexed by group ids\n"
+            "    'scores', sorted np.recarray to be indexed by group ids\n"
+            "    'logfoldchanges', sorted np.recarray to be indexed by group ids\n"
+            "    'pvals', sorted np.recarray to be indexed by group ids\n"
+            "    'pvals_adj', sorted np.recarray to be indexed by group ids"
+        ),
+    )
+    return adata if copy else None
+
+
+def _groups_order(adata: AnnData, groupby: str, groups: Any, reference: str) -> Any:
+    """Return the groups to test, the reference among them, as scanpy's function puts them."""
+    if isinstance(groups, str) and groups == "all":
+        order: Any = "all"
+    elif isinstance(groups, str | int):
+        msg = "Specify a sequence of groups"
+        raise ValueError(msg)
+    else:
+        order = list(groups)
+        if isinstance(order[0], int):
+            order = [str(n) for n in order]
+        if reference != "rest" and reference not in set(order):
+            order += [reference]
+    categories = adata.obs[groupby].cat.categories
+    if reference != "rest" and reference not in categories:
+        msg = f"reference = {reference} needs to be one of groupby = {categories.tolist()}."
+        raise ValueError(msg)
+    return order
+
+
+def _tables(test: _GroupStatistics) -> dict[str, Any]:
+    tables: dict[str, Any] = {}
+    names = [str(name) for name in test.groups_order]
+    for key, fractions in (("pts", test.pts), ("pts_rest", test.pts_rest)):
+        if fractions is not None:
+            tables[key] = pd.DataFrame(fractions.T, index=test.var_names, columns=names)
+    stats = test.stats
+    stats.columns = stats.columns.swaplevel()
+    for column in stats.columns.levels[0]:
+        tables[column] = stats[column].to_records(index=False, column_dtypes=_DTYPES[column])
+    return tables

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from scanpy_oom.errors import CorruptFileError
+from scanpy_oom.io.array import StoredArray, check_indices, to_values
+from scanpy_oom.io.file import SourceFile
+from scanpy_oom.io.runs import row_runs
+
+
+def _open(path, dtype="f4") -> StoredArray:
+    file = SourceFile(path)
+    with file.open_library() as h5:
+        return StoredArray(file, h5["a"], np.dtype(dtype), to_values(np.dtype(dtype)))
+
+
+@pytest.fixture(scope="module", params=["contiguous", "chunked", "gzip", "lzf"])
+def path(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("array") / "some.h5"
+    options = {
+        "contiguous": {},
+        "chunked": {"chunks": (64,)},
+        "gzip": {"chunks": (64,), "compression": "gzip"},
+        "lzf": {"chunks": (64,), "compression": "lzf"},
+    }
+    with h5py.File(path, "w") as h5:
+        h5.create_dataset("a", data=np.arange(1000, dtype="i2"), **options[request.param])
+    return path
+
+
+@given(chosen=st.lists(st.integers(0, 999), unique=True, max_size=100))
+def test_runs_are_read(path, chosen):
+    chosen = np.array(sorted(chosen), dtype=int)
+    values = _open(path).read(row_runs(chosen, 1000))
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, chosen)
+
+
+def test_all_is_read(path):
+    np.testing.assert_array_equal(_open(path).read_all(), np.arange(1000))
+
+
+def test_chunks_that_are_not_needed_are_not_fetched(tmp_path):
+    path = tmp_path / "some.h5"
+    with h5py.File(path, "w") as h5:
+        h5.create_dataset("a", data=np.arange(1000.0), chunks=(100,))
+    array = _open(path)
+    array.read(row_runs(np.array([5, 350, 351, 399]), 1000))
+    assert array.chunks.file.counter.total == 2 * 800
+
+
+def test_chunk_that_neighbours_share_is_fetched_once(tmp_path):
+    path = tmp_path / "some.h5"
+    with h5py.File(path, "w") as h5:
+        h5.create_dataset("a", data=np.arange(1000.0), chunks=(100,), compression="gzip")
+    array = _open(path)
+    for start in range(0, 1000, 30):
+        np.testing.assert_array_equal(array.read(row_runs(slice(start, start + 30), 1000)), np.arange(1000)[start:][:30])
+    assert array.chunks.file.counter.total == array.chunks.nbytes
+
+
+@given(values=arrays(st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]), st.integers(0, 20)), n=st.integers(1, 300))
+def test_indices_pass_exactly_if_all_are_in_range(values, n):
+    check = check_indices("x.h5ad: /X/indices", n)
+    wrong = [i for i, value in enumerate(values.tolist()) if not 0 <= value < n]
+    if not wrong:
+        checked = check(values, 100)
+        assert checked.dtype == np.int32
+        np.testing.assert_array_equal(checked, values)
+        return
+    message = rf"x\.h5ad: /X/indices holds {values[wrong[0]]} at position {100 + wrong[0]}; .* between 0 and {n - 1}"
+    with pytest.raises(CorruptFileError, match=message):
+        check(values, 100)
+
+
+def test_any_byte_but_zero_is_true():
+    stored = np.array([0, 1, 2, 255], dtype=np.uint8).view(bool)
+    np.testing.assert_array_equal(to_values(np.dtype("f4"))(stored, 0), [0, 1, 1, 1])

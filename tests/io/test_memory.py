@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from scanpy_oom.errors import CorruptFileError
+from scanpy_oom.io.memory import MemorySource
+
+MATRIX = sparse.random(40, 15, density=0.2, format="csr", rng=np.random.default_rng(0), dtype="f4")
+KINDS = {
+    "csr_matrix": sparse.csr_matrix,
+    "csr_array": sparse.csr_array,
+    "csc_matrix": sparse.csc_matrix,
+    "coo_matrix": sparse.coo_matrix,
+    "array": lambda matrix: matrix.toarray(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(rows=st.lists(st.integers(0, 39), unique=True).map(sorted))
+@settings(deadline=None)
+def test_rows_are_those_of_the_matrix(kind, rows, request):
+    source = MemorySource(KINDS[kind](MATRIX))
+    block = source.read_rows(np.array(rows))
+    found = sparse.csr_matrix((block.data, block.indices, block.indptr), shape=(len(rows), 15))
+    np.testing.assert_array_equal(found.toarray(), MATRIX[rows].toarray())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_description_is_that_of_the_matrix(kind):
+    source = MemorySource(KINDS[kind](MATRIX))
+    assert source.shape == (40, 15)
+    assert source.dtype == np.float32
+    assert source.format == {"csc_matrix": "csc", "array": "dense"}.get(kind, "csr")
+    assert source.nnz == (600 if kind == "array" else MATRIX.nnz)
+    assert source.row_offsets()[-1] == source.nnz
+    assert source.bytes_read == 0
+    assert source.path is None
+
+
+@pytest.mark.parametrize("kind", ["csr_matrix", "array"])
+def test_blocks_are_private(kind):
+    matrix = KINDS[kind](MATRIX).copy()
+    source = MemorySource(matrix)
+    block = source.read_rows(slice(None))
+    block.data[:] = -1
+    block.indices[:] = 0
+    assert (matrix != MATRIX).sum() == 0
+    with pytest.raises(ValueError, match="read-only"):
+        source.row_offsets()[0] = 1
+
+
+@pytest.mark.parametrize(("dtype", "kernel"), [("?", "f4"), ("u1", "f4"), ("i8", "f8"), ("f8", "f8")])
+@pytest.mark.parametrize("kind", ["csr_matrix", "array"])
+def test_values_come_in_the_kernel_dtype(dtype, kernel, kind):
+    matrix = KINDS[kind](MATRIX.astype(dtype))
+    source = MemorySource(matrix)
+    assert source.dtype == dtype
+    assert source.read_rows(slice(None)).data.dtype == kernel
+
+
+def test_nan_is_not_zero():
+    block = MemorySource(np.array([[0.0, np.nan, 1.0]])).read_rows(slice(None))
+    np.testing.assert_array_equal(block.indices, [1, 2])
+
+
+@pytest.mark.parametrize("matrix", [[[1, 2]], np.zeros(3), np.array([["a"]]), sparse.csr_matrix(np.eye(2, dtype="c8"))])
+def test_what_is_no_matrix_of_numbers_is_refused(matrix):
+    with pytest.raises(TypeError, match="matrix of numbers is expected"):
+        MemorySource(matrix)
+
+
+def test_indices_out_of_range_are_refused():
+    matrix = MATRIX.copy()
+    matrix.indices[7] = 99
+    with pytest.raises(CorruptFileError, match="holds 99 at position 7"):
+        MemorySource(matrix).read_rows(slice(None))
+
+
+def test_pickles():
+    source = pickle.loads(pickle.dumps(MemorySource(MATRIX)))
+    assert source.read_rows(slice(3, 5)).data.sum() == MATRIX[3:5].sum()

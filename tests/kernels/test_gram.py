@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from scipy import sparse
+
+from scanpy_oom.kernels import (
+    accumulate_gram_dense,
+    accumulate_gram_pairs,
+    left_product,
+    reference,
+    right_product,
+)
+from scanpy_oom.kernels.gram import BAND, dense_is_cheaper
+
+from .strategies import blocks
+
+
+def arrays(block):
+    return block.indptr.astype(np.int64), block.indices.astype(np.int32), block.data.astype(np.float64)
+
+
+@settings(deadline=None)
+@given(block=blocks())
+def test_gram_of_pairs_equals_reference(block):
+    gram = np.zeros((block.shape[1],) * 2)
+    accumulate_gram_pairs(*arrays(block), gram)
+    np.testing.assert_allclose(gram, reference.gram(block.toarray().astype(float)), rtol=1e-12, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(block=blocks())
+def test_gram_by_blas_equals_reference_in_single_precision(block):
+    gram = np.zeros((block.shape[1],) * 2)
+    accumulate_gram_dense(*arrays(block), gram)
+    want = reference.gram(block.toarray().astype(float))
+    np.testing.assert_allclose(gram, want, rtol=1e-5, atol=1e-5 * max(np.abs(want).max(initial=0), 1))
+
+
+def test_gram_of_pairs_crosses_bands_and_takes_unsorted_and_repeated_columns():
+    rng = np.random.default_rng(0)
+    n = 3 * BAND + 5
+    block = sparse.random(40, n, 0.3, format="csr", random_state=0)
+    order = np.concatenate([rng.permutation(np.arange(a, b)) for a, b in zip(block.indptr, block.indptr[1:], strict=False)])
+    shuffled = sparse.csr_matrix((block.data[order], block.indices[order], block.indptr), shape=block.shape)
+    for matrix in (block, shuffled):
+        gram = np.zeros((n, n))
+        accumulate_gram_pairs(*arrays(matrix), gram)
+        np.testing.assert_allclose(gram, reference.gram(block.toarray()), rtol=1e-12, atol=1e-12)
+    repeated = sparse.csr_matrix((np.array([1.0, 2.0, 4.0]), np.array([1, 0, 1]), np.array([0, 3])), shape=(1, 2))
+    gram = np.zeros((2, 2))
+    accumulate_gram_pairs(*arrays(repeated), gram)
+    np.testing.assert_allclose(gram, [[4, 10], [0, 25]])
+
+
+def test_dense_rows_are_given_to_blas_and_sparse_ones_are_not():
+    assert dense_is_cheaper(np.arange(0, 2001 * 10, 2000), 2000)
+    assert not dense_is_cheaper(np.arange(0, 20 * 10, 20), 2000)
+
+
+@settings(deadline=None)
+@given(block=blocks())
+def test_products_equal_scipy(block):
+    rng = np.random.default_rng(0)
+    right, left = rng.random((block.shape[1], 3)), rng.random((block.shape[0], 2))
+    out = np.empty((block.shape[0], 3))
+    right_product(*arrays(block), right, out)
+    np.testing.assert_allclose(out, block.toarray().astype(float) @ right, rtol=1e-12, atol=1e-12)
+    out = np.zeros((block.shape[1], 2))
+    left_product(*arrays(block), left, out)
+    np.testing.assert_allclose(out, block.toarray().astype(float).T @ left, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scanpy_oom import kernels
+from scanpy_oom.kernels import reference
+
+from .strategies import blocks
+
+
+def arrays(block):
+    return block.indptr.astype(np.int64), block.indices.astype(np.int32), block.data.astype(np.float64)
+
+
+@settings(deadline=None)
+@given(block=blocks())
+def test_row_statistics_equal_reference(block):
+    indptr, _, values = arrays(block)
+    n = block.shape[0]
+    total, nnz, npos = np.empty(n), np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    kernels.row_statistics(indptr, values, total, nnz, npos)
+    want = reference.axis_statistics(block.toarray().astype(float))
+    np.testing.assert_allclose(total, want["row_sum"], rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(nnz, want["row_nnz"])
+    np.testing.assert_array_equal(npos, want["row_npos"])
+
+
+@settings(deadline=None)
+@given(block=blocks(), n_groups=st.integers(1, 4), seed=st.integers(0, 1000))
+def test_group_moments_equal_reference_whatever_the_order_of_rows(block, n_groups, seed):
+    codes = np.random.default_rng(seed).integers(-1, n_groups, block.shape[0])
+    out = np.zeros((n_groups, block.shape[1], 4))
+    kernels.group_moments(*arrays(block), codes, np.argsort(codes, kind="stable"), out)
+    want = reference.group_moments(block.toarray().astype(float), codes, n_groups)
+    for k in range(4):
+        np.testing.assert_allclose(out[:, :, k], want[k], rtol=1e-12, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(block=blocks(), n_sets=st.integers(0, 3), seed=st.integers(0, 1000))
+def test_masked_row_sums_equal_a_product_with_the_masks(block, n_sets, seed):
+    member = np.random.default_rng(seed).random((block.shape[1], n_sets)) < 0.5
+    out = np.empty((block.shape[0], n_sets))
+    kernels.masked_row_sums(*arrays(block), member, out)
+    np.testing.assert_allclose(out, block.toarray().astype(float) @ member, rtol=1e-12, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(block=blocks(), data=st.data())
+def test_top_row_sums_equal_reference_also_with_negative_values(block, data):
+    ns = np.array(sorted(data.draw(st.sets(st.integers(1, block.shape[1]), min_size=1))), dtype=np.int64)
+    indptr, _, values = arrays(block)
+    out = np.empty((block.shape[0], ns.size))
+    kernels.top_row_sums(indptr, values, block.shape[1], ns, out)
+    want = reference.top_row_sums(block.toarray().astype(float), ns)
+    np.testing.assert_allclose(out, want, rtol=1e-12, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(block=blocks())
+def test_extrema_count_fractions_and_negatives(block):
+    values = block.data.astype(np.float64)
+    out = np.array([np.inf, -np.inf, 0.0, 0.0])
+    kernels.extrema(values, out)
+    if values.size:
+        assert out[0] == values.min()
+        assert out[1] == values.max()
+    assert out[2] == (values % 1 != 0).sum()
+    assert out[3] == (values < 0).sum()
