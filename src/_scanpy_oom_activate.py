@@ -1,31 +1,79 @@
-"""Waits for anndata and scanpy to be imported. ``scanpy_oom.pth`` imports this module whenever an interpreter starts.
+"""Has anndata and scanpy patched when they are imported. Standard library only.
 
-So it is short, and imports nothing that is not there already. What is to be done then is in
-:mod:`scanpy_oom.dispatch.importing`.
+``scanpy_oom.pth``, which every interpreter reads when it starts, puts a finder on :data:`sys.meta_path` that imports
+this module once anndata or scanpy is looked for.
 """
-# ruff: noqa: I002
 
-import os
+from __future__ import annotations
+
 import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+__all__ = ["find_spec", "install", "uninstall"]
+
+_HOOK = "ScanpyOOMHook"
+"""Name of the finder, here and in ``scanpy_oom.pth``."""
 
 
-class Hook:
-    """A finder on :data:`sys.meta_path`."""
-
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> object:
-        """Find anndata and scanpy, in a way that has their functions wrapped once they are imported."""
-        if name not in {"anndata", "scanpy"}:
-            return None
-        try:
-            from scanpy_oom.dispatch.importing import find_spec
-        except ImportError as error:  # scanpy can be imported, whatever became of this package
-            from warnings import warn
-
-            warn(f"scanpy-oom is damaged, so `backed='oom'` is not known: {error}. Reinstall it.", stacklevel=2)
-            return None
-        return find_spec(name, path, target)
+def find_spec(fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    """Return what the finders behind the hook find, set up so that executing anndata or scanpy patches it."""
+    if fullname not in {"anndata", "scanpy"}:
+        return None
+    # Those in front of the hook were asked already, or are asking it. In a virtual environment there may be two hooks,
+    # since Python reads its .pth files twice.
+    hooks = [position for position, finder in enumerate(sys.meta_path) if _is_hook(finder)]
+    for finder in sys.meta_path[max(hooks, default=-1) + 1 :]:
+        spec = finder.find_spec(fullname, path, target)
+        if spec is not None:
+            _patch_when_executed(spec.loader)
+            return spec
+    return None
 
 
-if os.environ.get("SCANPY_OOM_DISABLE", "0") in {"", "0"}:
-    sys.meta_path.insert(0, Hook)  # type: ignore[arg-type]
+def _is_hook(finder: object) -> bool:
+    return getattr(finder, "__name__", None) == _HOOK
+
+
+def _patch_when_executed(loader: Any) -> None:
+    # The loader keeps its type and all that importlib, pkgutil or inspect may ask of it; it gets one attribute, until
+    # it is used. A spec that somebody only looked at leaves nothing behind.
+    if isinstance(loader, type) or not hasattr(loader, "__dict__"):
+        return
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        vars(loader).pop("exec_module", None)
+        execute(module)
+        _patch()
+
+    loader.exec_module = exec_module
+
+
+def _patch() -> None:
+    try:
+        from scanpy_oom.dispatch.patching import patch
+
+        patch()
+    except Exception as error:  # noqa: BLE001 (scanpy can be imported, whatever became of this package)
+        msg = (
+            f"scanpy-oom could not be activated, so `backed='oom'` is not known: {type(error).__name__}: {error}. "
+            "Reinstall or uninstall it, or set SCANPY_OOM_DISABLE=1."
+        )
+        warnings.warn(msg, RuntimeWarning, stacklevel=2)
+
+
+def install() -> None:
+    """Have anndata and scanpy patched when they are imported from now on."""
+    if not any(_is_hook(finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, type(_HOOK, (), {"find_spec": staticmethod(find_spec)}))  # type: ignore[arg-type]
+
+
+def uninstall() -> None:
+    """Undo :func:`install`, or what ``scanpy_oom.pth`` has done."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not _is_hook(finder)]

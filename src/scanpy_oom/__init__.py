@@ -10,7 +10,7 @@ from .settings import settings
 
 if TYPE_CHECKING:
     from .dispatch.hookspecs import hookimpl
-    from .dispatch.importing import disable, enable, load_ipython_extension, unload_ipython_extension
+    from .dispatch.activation import disable, enable, load_ipython_extension, unload_ipython_extension
     from .dispatch.readers import read_h5ad
     from .dispatch.table import Override
     from .errors import CorruptFileError, MemoryBudgetExceeded, NotAnH5adError, OOMError, UnsupportedOutOfMemory
@@ -44,12 +44,12 @@ _HOMES = {
     "OOMMatrix": ".matrix",
     "Override": ".dispatch.table",
     "UnsupportedOutOfMemory": ".errors",
-    "disable": ".dispatch.importing",
-    "enable": ".dispatch.importing",
+    "disable": ".dispatch.activation",
+    "enable": ".dispatch.activation",
     "hookimpl": ".dispatch.hookspecs",
-    "load_ipython_extension": ".dispatch.importing",
+    "load_ipython_extension": ".dispatch.activation",
     "read_h5ad": ".dispatch.readers",
-    "unload_ipython_extension": ".dispatch.importing",
+    "unload_ipython_extension": ".dispatch.activation",
 }
 
 

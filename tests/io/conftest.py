@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from scipy import sparse
 
@@ -33,11 +36,47 @@ def _load(source: Source) -> Any:
     return {"csr": rows.tocsr, "csc": rows.tocsc, "dense": rows.toarray}[source.format]()
 
 
-def _counts(n_rows: int, n_cols: int, *, density: float = 0.1, dtype: Any = "float32", seed: int = 0) -> sparse.csr_matrix:
+def _counts(
+    n_rows: int, n_cols: int, *, density: float = 0.1, dtype: Any = "float32", seed: int = 0
+) -> sparse.csr_matrix:
     rng = np.random.default_rng(seed)
     matrix = sparse.random(n_rows, n_cols, density=density, format="csr", rng=rng)
     matrix.data = rng.integers(1, 100, size=matrix.nnz).astype(dtype)
     return matrix
+
+
+def _assert_same(found: Any, expected: Any, where: str = "adata") -> None:
+    """Hold two annotated data, or parts of them, to be equal in kind, type, order and value."""
+    assert type(found) is type(expected), where
+    if isinstance(expected, ad.AnnData):
+        for slot in ("X", "obs", "var", "layers", "obsm", "varm", "obsp", "varp", "uns", "raw"):
+            _assert_same(getattr(found, slot), getattr(expected, slot), f"{where}.{slot}")
+    elif isinstance(expected, ad.Raw):
+        for slot in ("X", "var", "varm"):
+            _assert_same(getattr(found, slot), getattr(expected, slot), f"{where}.{slot}")
+    elif isinstance(expected, Mapping):
+        assert list(found) == list(expected), where
+        for key, value in expected.items():
+            _assert_same(found[key], value, f"{where}[{key!r}]")
+    elif isinstance(expected, pd.DataFrame):
+        pd.testing.assert_frame_equal(found, expected, obj=where)
+    elif sparse.issparse(expected):
+        assert (found.dtype, found.shape, found.format) == (expected.dtype, expected.shape, expected.format), where
+        for name in ("data", "indices", "indptr"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=where)
+    elif isinstance(expected, np.ndarray):
+        assert found.dtype == expected.dtype, where
+        np.testing.assert_array_equal(found, expected, err_msg=where)
+    elif isinstance(expected, pd.api.extensions.ExtensionArray):
+        pd.testing.assert_extension_array_equal(found, expected, obj=where)
+    else:
+        assert found == expected, where
+
+
+@pytest.fixture
+def assert_same() -> Callable[[Any, Any], None]:
+    """Hold two annotated data to be equal in kind, type, order and value."""
+    return _assert_same
 
 
 @pytest.fixture
@@ -60,16 +99,24 @@ def counts() -> Callable[..., sparse.csr_matrix]:
 
 @pytest.fixture
 def write_h5ad(tmp_path: Path) -> Callable[..., Path]:
-    """Write a matrix as X of an h5ad file with anndata."""
+    """Write a matrix as X of an h5ad file with anndata; further arguments are h5py's, for its datasets."""
 
     def write(X: Any, name: str = "x.h5ad", **kwargs: Any) -> Path:
         path = tmp_path / name
         obs = pd.DataFrame(index=[f"cell{i}" for i in range(X.shape[0])])
         var = pd.DataFrame(index=[f"gene{i}" for i in range(X.shape[1])])
-        ad.AnnData(X, obs=obs, var=var).write_h5ad(path, **kwargs)
+        ad.AnnData(obs=obs, var=var).write_h5ad(path)
+        with h5py.File(path, "a") as h5:
+            ad.io.write_elem(h5, "X", X, dataset_kwargs=kwargs)
         return path
 
     return write
+
+
+@pytest.fixture
+def n_open_files() -> Callable[[], int]:
+    """Count the files that this process has open."""
+    return lambda: psutil.Process().num_fds()
 
 
 @pytest.fixture

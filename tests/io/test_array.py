@@ -3,7 +3,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -34,6 +34,7 @@ def path(request, tmp_path_factory):
 
 
 @given(chosen=st.lists(st.integers(0, 999), unique=True, max_size=100))
+@settings(deadline=None)
 def test_runs_are_read(path, chosen):
     chosen = np.array(sorted(chosen), dtype=int)
     values = _open(path).read(row_runs(chosen, 1000))
@@ -60,11 +61,17 @@ def test_chunk_that_neighbours_share_is_fetched_once(tmp_path):
         h5.create_dataset("a", data=np.arange(1000.0), chunks=(100,), compression="gzip")
     array = _open(path)
     for start in range(0, 1000, 30):
-        np.testing.assert_array_equal(array.read(row_runs(slice(start, start + 30), 1000)), np.arange(1000)[start:][:30])
+        np.testing.assert_array_equal(
+            array.read(row_runs(slice(start, start + 30), 1000)), np.arange(1000)[start:][:30]
+        )
     assert array.chunks.file.counter.total == array.chunks.nbytes
 
 
-@given(values=arrays(st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]), st.integers(0, 20)), n=st.integers(1, 300))
+@given(
+    values=arrays(st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]), st.integers(0, 20)),
+    n=st.integers(1, 300),
+)
+@settings(deadline=None)
 def test_indices_pass_exactly_if_all_are_in_range(values, n):
     check = check_indices("x.h5ad: /X/indices", n)
     wrong = [i for i, value in enumerate(values.tolist()) if not 0 <= value < n]

@@ -24,7 +24,7 @@ def _touch(path):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="missing.h5ad"):
+    with pytest.raises(FileNotFoundError, match=r"missing\.h5ad"):
         SourceFile(tmp_path / "missing.h5ad")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import psutil
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from scanpy_oom.errors import MemoryBudgetExceeded
@@ -16,6 +17,7 @@ from scanpy_oom.settings import settings
 
 
 @given(start=st.integers(0, 10_000), n=st.integers(0, 100))
+@hypothesis_settings(deadline=None)
 def test_what_was_written_is_read(start, n):
     values = np.arange(n, dtype="f8")
     with ScratchArray(np.dtype("f8")) as array:

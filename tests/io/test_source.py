@@ -21,7 +21,9 @@ def test_wider_values_are_computed_in_float64(dtype):
     assert kernel_dtype(np.dtype(dtype)) == np.float64
 
 
-@pytest.mark.parametrize(("dtype", "supported"), [("f4", True), ("?", True), ("c8", False), ("S3", False), ("O", False)])
+@pytest.mark.parametrize(
+    ("dtype", "supported"), [("f4", True), ("?", True), ("c8", False), ("S3", False), ("O", False)]
+)
 def test_only_real_numbers_are_streamed(dtype, supported):
     assert is_supported_dtype(np.dtype(dtype)) is supported
 

@@ -32,7 +32,7 @@ def test_row_statistics_equal_reference(block):
 def test_group_moments_equal_reference_whatever_the_order_of_rows(block, n_groups, seed):
     codes = np.random.default_rng(seed).integers(-1, n_groups, block.shape[0])
     out = np.zeros((n_groups, block.shape[1], 4))
-    kernels.group_moments(*arrays(block), codes, np.argsort(codes, kind="stable"), out)
+    kernels.group_moments(*arrays(block), codes, np.argsort(codes, kind="stable"), False, out)
     want = reference.group_moments(block.toarray().astype(float), codes, n_groups)
     for k in range(4):
         np.testing.assert_allclose(out[:, :, k], want[k], rtol=1e-12, atol=1e-12)

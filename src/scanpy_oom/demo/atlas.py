@@ -28,7 +28,9 @@ BLOCK = 2000  # cells drawn and written at once
 DISPERSION = 0.15  # variance of a count is mean + DISPERSION * mean²
 UMIS = 2400  # median of the library sizes
 
-MITOCHONDRIAL = [f"MT-{name}" for name in "ND1 ND2 CO1 CO2 ATP8 ATP6 CO3 ND3 ND4L ND4 ND5 ND6 CYB".split()]
+MITOCHONDRIAL = [
+    f"MT-{i}" for i in ("ND1", "ND2", "CO1", "CO2", "ATP8", "ATP6", "CO3", "ND3", "ND4L", "ND4", "ND5", "ND6", "CYB")
+]
 RIBOSOMAL = [f"RPL{i}" for i in range(3, 42)] + [f"RPS{i}" for i in range(2, 30)]
 # Types that stand together share a lineage, which sets them apart from others more than they differ among themselves
 CELL_TYPES = {
@@ -120,7 +122,7 @@ def _alias_table(p: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 @numba.njit(nogil=True, cache=True)
-def _draw_cells(  # pragma: no cover
+def _draw_cells(  # noqa: PLR0913 (a kernel takes arrays)  # pragma: no cover
     profile: NDArray[np.int64],
     library: NDArray[np.float64],
     excess: NDArray[np.float64],
@@ -198,8 +200,8 @@ def write_atlas(
     atlas = design_atlas(n_cells, n_genes, np.random.default_rng(seed))
     obs = pd.DataFrame(
         {
-            "cell_type": pd.Categorical.from_codes(atlas.cell_type, list(CELL_TYPES)),
-            "batch": pd.Categorical.from_codes(atlas.batch, BATCHES),
+            "cell_type": pd.Categorical.from_codes(atlas.cell_type, pd.Index(list(CELL_TYPES))),
+            "batch": pd.Categorical.from_codes(atlas.batch, pd.Index(BATCHES)),
         },
         index=[f"cell{i}" for i in range(n_cells)],
     )

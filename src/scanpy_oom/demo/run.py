@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .display import Display
+    from .steps import Plan
 
 __all__ = ["LABELS", "Mode", "Outcome", "StepCost", "run_workflow"]
 
@@ -57,20 +58,17 @@ class Outcome:
     step: str = "start"
     failure: str | None = None
 
-    @property
-    def seconds(self) -> float:
-        """Duration of all completed steps."""
-        return sum(cost.seconds for cost in self.costs.values())
+    def excuse(self, step: str) -> str:
+        """Say why there is no cost of this step."""
+        return "failed" if step == self.step else "-"
 
-    @property
-    def peak(self) -> int:
-        """Largest memory of all completed steps."""
-        return max((cost.peak for cost in self.costs.values()), default=0)
+    def total(self, steps: Iterable[str]) -> StepCost:
+        """Seconds of these steps together, and the largest of their peaks."""
+        costs = [self.costs[step] for step in steps]
+        return StepCost(sum(cost.seconds for cost in costs), max((cost.peak for cost in costs), default=0))
 
 
-def run_workflow(
-    mode: Mode, file: Path, out: Path, *, steps: list[str], groups: str | None, display: Display | None = None
-) -> Outcome:
+def run_workflow(mode: Mode, file: Path, out: Path, plan: Plan, display: Display | None = None) -> Outcome:
     """Run the workflow on `file` in a process of its own.
 
     Parameters
@@ -81,15 +79,16 @@ def run_workflow(
         An h5ad with counts in X.
     out
         Folder for the results, made here. What the process prints goes to `log.txt` in it.
-    steps, groups
-        As :func:`~scanpy_oom.demo.steps.choose_steps` gives them.
+    plan
+        The steps.
     display
         Shows the progress.
     """
     out.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-P", "-m", "scanpy_oom.demo.worker", str(file), str(out), "--steps", ",".join(steps)]
-    if groups is not None:
-        command += ["--groups", groups]
+    command = [sys.executable, "-P", "-m", "scanpy_oom.demo.worker", str(file), str(out)]
+    command += ["--steps", ",".join(plan.steps)]
+    if plan.groups is not None:
+        command += ["--groups", plan.groups]
     environment = {name: value for name, value in os.environ.items() if name != "SCANPY_OOM_DISABLE"}
     if mode == "oom":
         command += ["--backed", "oom"]

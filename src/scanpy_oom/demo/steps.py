@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["STEPS", "Workflow", "choose_steps"]
+__all__ = ["STEPS", "Plan", "Workflow", "choose_steps"]
 
 MARKERS = ["CD3D", "IL7R", "MS4A1", "CD8A", "NKG7", "CD14", "LYZ", "FCGR3A", "MS4A7", "FCER1A", "CST3", "PPBP"]
 
@@ -126,27 +126,36 @@ STEPS: dict[str, Callable[[Workflow], None]] = {
 }
 
 
-def choose_steps(categories: list[str]) -> tuple[list[str], str | None, dict[str, str]]:
-    """Find which steps can be taken here.
+@dataclass(frozen=True)
+class Plan:
+    """Which steps are taken.
+
+    Attributes
+    ----------
+    steps
+        Their names.
+    groups
+        Column of obs for `rank_genes_groups` and for plots by group; `None` if there is none.
+    left_out
+        Step and reason, for each step that is not taken.
+    """
+
+    steps: tuple[str, ...]
+    groups: str | None
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def choose_steps(categories: list[str]) -> Plan:
+    """Find which steps can be taken with what is installed.
 
     Parameters
     ----------
     categories
-        Categorical columns of the file's obs, which stand in for clusters where there can be none.
-
-    Returns
-    -------
-    steps
-        Names of the steps.
-    groups
-        Column of obs for `rank_genes_groups` and the plots by group.
-    left_out
-        Step and reason, for each step that is left out.
+        Categorical columns of the file's obs: the first stands in for clusters where there can be none.
     """
     if find_spec("igraph"):
-        return list(STEPS), "leiden", {}
+        return Plan(tuple(STEPS), "leiden")
     left_out = {"leiden": "igraph is not installed (pip install igraph)"}
-    groups = categories[0] if categories else None
-    if groups is None:
+    if not categories:
         left_out["rank_genes_groups"] = "without clusters, and without a categorical column in obs, there are no groups"
-    return [step for step in STEPS if step not in left_out], groups, left_out
+    return Plan(tuple(step for step in STEPS if step not in left_out), next(iter(categories), None), left_out)

@@ -91,8 +91,6 @@ def _out_of_memory(override: Override, arguments: dict[str, Any]) -> list[Used]:
 class Call:
     """One call of a scanpy function on data out of memory."""
 
-    unsupported = UnsupportedOutOfMemory
-
     def __init__(self, name: str, override: Override, bound: Any, used: list[Used]) -> None:
         self.name = name
         self.used = used

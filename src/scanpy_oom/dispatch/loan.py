@@ -194,7 +194,7 @@ def _lender(items: Sequence[Used]) -> _Lender:
 def _on_disk_again(result: Any, lent: Sequence[_Lender]) -> Any:
     """Return what a function returned, with the matrices that it did not change on disk."""
     for one in lent:
-        if result is one.substitute:
+        if result is one.substitute and isinstance(result, AnnData):
             return one.holder
     for value in result if isinstance(result, tuple | list) else [result]:
         if isinstance(value, AnnData) and not value.is_view:

@@ -14,6 +14,8 @@ from functools import update_wrapper
 from importlib import import_module
 from typing import Any
 
+from ..errors import UnsupportedOutOfMemory
+
 __all__ = ["around_override", "around_read", "around_read_h5ad", "set_default_backed"]
 
 Function = Callable[..., Any]
@@ -51,7 +53,7 @@ def around_override(function: Function, name: str) -> Function:
             return function(*args, **kwargs)
         try:
             result = call.implementation(*call.args, **call.kwargs)
-        except call.unsupported as error:
+        except UnsupportedOutOfMemory as error:
             reason = error.reason
         else:
             call.done("out of memory")

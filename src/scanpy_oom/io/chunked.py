@@ -35,16 +35,18 @@ class ChunkReader(ABC):
         The file that holds the dataset.
     dataset
         The dataset, open with h5py; only its description is kept.
+    pipeline
+        Its filters.
     """
 
-    def __init__(self, file: SourceFile, dataset: h5py.Dataset) -> None:
+    def __init__(self, file: SourceFile, dataset: h5py.Dataset, pipeline: FilterPipeline) -> None:
         self.file = file
         self.name: str = dataset.name
         self.location = f"{file.path.name}:{self.name}"
         self.shape: tuple[int, ...] = dataset.shape
         self.stored_dtype = np.dtype(dataset.dtype.str)
         self.dtype = self.stored_dtype.newbyteorder("=")
-        self.pipeline = FilterPipeline.of(dataset, self.location)
+        self.pipeline = pipeline
         self.nbytes: int = dataset.id.get_storage_size()
         self.chunk_shape: tuple[int, ...] = self._chunk_shape(dataset)
 
@@ -104,8 +106,8 @@ class ChunkReader(ABC):
 class ContiguousReader(ChunkReader):
     """A dataset whose bytes lie in one piece, which is cut into chunks of whole rows."""
 
-    def __init__(self, file: SourceFile, dataset: h5py.Dataset) -> None:
-        super().__init__(file, dataset)
+    def __init__(self, file: SourceFile, dataset: h5py.Dataset, pipeline: FilterPipeline) -> None:
+        super().__init__(file, dataset, pipeline)
         self._offset: int = dataset.id.get_offset()
 
     def _read(self, index: tuple[int, ...], origin: tuple[int, ...], extent: tuple[int, ...]) -> NDArray[Any]:
@@ -117,8 +119,8 @@ class ContiguousReader(ChunkReader):
 class DirectReader(ChunkReader):
     """A chunked dataset whose filters are undone here, past the HDF5 library and its lock."""
 
-    def __init__(self, file: SourceFile, dataset: h5py.Dataset) -> None:
-        super().__init__(file, dataset)
+    def __init__(self, file: SourceFile, dataset: h5py.Dataset, pipeline: FilterPipeline) -> None:
+        super().__init__(file, dataset, pipeline)
         self._fill_value = dataset.fillvalue
         self._lock = ForkSafeLock()
         self._table: tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32]] | None = None
@@ -160,8 +162,8 @@ class DirectReader(ChunkReader):
 class LibraryReader(ChunkReader):
     """A dataset that the HDF5 library reads: with other filters, or with an unusual layout or type."""
 
-    def __init__(self, file: SourceFile, dataset: h5py.Dataset) -> None:
-        super().__init__(file, dataset)
+    def __init__(self, file: SourceFile, dataset: h5py.Dataset, pipeline: FilterPipeline) -> None:
+        super().__init__(file, dataset, pipeline)
         self._lock = ForkSafeLock()
         self._h5: h5py.File | None = None
 
@@ -200,15 +202,20 @@ def open_chunks(file: SourceFile, dataset: h5py.Dataset) -> ChunkReader:
     MissingFilterError
         If it is compressed with a filter that is not installed.
     """
-    plain = dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype, logical=True)
-    if not plain or dataset.is_virtual or dataset.external:
-        return LibraryReader(file, dataset)
+    pipeline = FilterPipeline.of(dataset, f"{file.path.name}:{dataset.name}")
+    return _reader_kind(dataset, pipeline)(file, dataset, pipeline)
+
+
+def _reader_kind(dataset: h5py.Dataset, pipeline: FilterPipeline) -> type[ChunkReader]:
+    # A type whose bytes do not mean what they mean to NumPy (integers of 24 bits, say) is decoded by the library.
+    is_plain = dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype, logical=True)
+    if not is_plain or dataset.is_virtual or dataset.external or dataset.file.userblock_size:
+        return LibraryReader  # (not all versions of HDF5 add the user block to the addresses that they give)
     if dataset.chunks is not None:
-        direct = FilterPipeline.of(dataset, dataset.name).is_direct
-        return DirectReader(file, dataset) if direct else LibraryReader(file, dataset)
+        return DirectReader if pipeline.is_direct else LibraryReader
     if dataset.id.get_offset() is not None:
-        return ContiguousReader(file, dataset)
-    return LibraryReader(file, dataset)  # compact, or never written
+        return ContiguousReader
+    return LibraryReader  # compact, or never written
 
 
 def _piece_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

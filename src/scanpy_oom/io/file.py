@@ -86,7 +86,10 @@ class SourceFile:
             if _is_open_as(self.fd, self.path):
                 return h5py.File(self.path, "r")
             # Another file has taken the name since; ours lives on as long as its descriptor.
-            return h5py.File(Path(f"/dev/fd/{self.fd}").open("rb"), "r")
+            stream = Path(f"/dev/fd/{self.fd}").open("rb")  # noqa: SIM115 (lives as long as h5)
+            h5 = h5py.File(stream, "r")
+            finalize(h5, stream.close)
+            return h5
         except BlockingIOError:  # another process is writing it, and says so by a lock
             raise
         except OSError as error:

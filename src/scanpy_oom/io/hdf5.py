@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ..errors import CorruptFileError
+from ..errors import CorruptFileError, OOMError
 from .array import StoredArray, check_indices, to_values
 from .locks import ForkSafeLock
 from .runs import Runs, element_runs, row_runs, selected_offsets
@@ -72,7 +72,9 @@ class CompressedArrays:
     Raises
     ------
     CorruptFileError
-        If the lengths of the three do not fit.
+        If the three do not make up a matrix.
+    OOMError
+        If they lie in several files.
     """
 
     def __init__(self, file: SourceFile, group: h5py.Group, n_major: int, n_minor: int) -> None:
@@ -82,6 +84,12 @@ class CompressedArrays:
         for key in ("indptr", "indices", "data"):
             if key not in group:
                 self._fail(f"has no {key}")
+            if group[key].file.filename != group.file.filename:
+                msg = (
+                    f"{self.location}/{key} is a link to {group[key].file.filename}. "
+                    "The arrays of a matrix must lie in one file; copy them into one."
+                )
+                raise OOMError(msg)
             if group[key].ndim != 1 or (key != "data" and group[key].dtype.kind not in "iu"):
                 self._fail(f"has {group[key].dtype} values of shape {group[key].shape} as {key}")
         self.dtype = np.dtype(group["data"].dtype.str).newbyteorder("=")

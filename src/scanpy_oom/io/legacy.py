@@ -37,33 +37,39 @@ def read_legacy(h5: h5py.File, load: Callable[[h5py.Group | h5py.Dataset], Any])
     load
         Makes what stands for a matrix from the element that holds it; `None` if it cannot be streamed.
     """
-    matrices = {name: load(h5[name]) for name in ("X", "raw.X") if name in h5}
-    layers = {name: load(element) for name, element in h5.get("layers", {}).items()}
+    names = [name for name in ("X", "raw.X") if name in h5] + [f"layers/{name}" for name in h5.get("layers", ())]
+    matrices = {name: matrix for name in names if (matrix := load(h5[name])) is not None}
     image = io.BytesIO()
     with h5py.File(image, "w") as copy:
-        for name, value in h5.attrs.items():
-            copy.attrs[name] = value
-        for name in h5:
-            if name == "layers":
-                continue
-            if (matrix := matrices.get(name)) is None:
-                h5.copy(name, copy, expand_refs=True)
-            else:
-                anndata.io.write_elem(copy, name, sparse.csr_matrix(matrix.shape, dtype="float32"))
-        for name in layers:
-            if layers[name] is None:
-                h5.copy(f"layers/{name}", copy.require_group("layers"), expand_refs=True)
+        _copy_without(matrices, h5, copy)
     image.seek(0)
     # The function may have been replaced by one that reads out of memory.
     adata = inspect.unwrap(anndata.io.read_h5ad)(cast("os.PathLike[str]", image))
-    if matrices.get("X") is not None:
-        adata.X = matrices["X"]
-    for name, matrix in layers.items():
-        if matrix is not None:
-            adata.layers[name] = matrix
-    if matrices.get("raw.X") is not None:
-        adata.raw = _raw(adata, matrices["raw.X"])
+    for name, matrix in matrices.items():
+        if name == "X":
+            adata.X = matrix
+        elif name == "raw.X":
+            adata.raw = _raw(adata, matrix)
+        else:
+            adata.layers[name.removeprefix("layers/")] = matrix
     return adata
+
+
+def _copy_without(matrices: dict[str, Any], h5: h5py.File, copy: h5py.File) -> None:
+    """Copy a file, with empty matrices in place of the given ones."""
+    for name, value in h5.attrs.items():
+        copy.attrs[name] = value
+    for name in h5:
+        if name == "layers":
+            copy.create_group(name)
+        elif name not in matrices:
+            h5.copy(name, copy, expand_refs=True)
+    for name in h5.get("layers", ()):
+        if f"layers/{name}" not in matrices:
+            h5.copy(f"layers/{name}", copy["layers"], expand_refs=True)
+    for path, matrix in matrices.items():
+        group, _, name = path.rpartition("/")
+        anndata.io.write_elem(copy[group or "/"], name, sparse.csr_matrix(matrix.shape, dtype="float32"))
 
 
 def _raw(adata: anndata.AnnData, matrix: Any) -> anndata.AnnData:

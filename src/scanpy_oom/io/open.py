@@ -54,6 +54,8 @@ def open_source(path: str | os.PathLike[str], name: str = "/X", stamp: Stamp | N
         if not is_streamable(element):
             msg = f"{file.path}: {name} is no matrix of numbers, compressed by rows or columns or dense."
             raise TypeError(msg)
+        if element.file.filename != h5.filename:  # a link to another file
+            file = SourceFile(element.file.filename)
         return make_source(file, element)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anndata import AnnData
@@ -53,8 +54,9 @@ def read_h5ad(path: str | os.PathLike[str], wrap: Callable[[Source], Any]) -> An
     try:
         with file.open_library() as h5:
             _check_is_h5ad(file, h5)
-            load = _Loader(file, wrap)
-            return read_legacy(h5, load) if is_legacy(h5) else _read(h5, load)
+            if is_legacy(h5):
+                return read_legacy(h5, _Loader(file, wrap))
+            return _read(h5, _Loader(file, wrap), _Loader(file, wrap))
     finally:
         file.close()
 
@@ -71,45 +73,59 @@ class _Loader:
         """Give what stands for the matrix in `element`, or `None` if it cannot be streamed."""
         if not is_streamable(element):
             return None
-        source = make_source(SourceFile(self._file.path, self._file.stamp), element)
+        path = Path(element.file.filename)  # another file, if the element is a link to there
+        file = SourceFile(path, self._file.stamp if path == self._file.path else None)
+        source = make_source(file, element)
         self._shapes[element.name] = source.shape
         return self._wrap(source)
 
-    def check_shapes(self, n_obs: int, n_vars: int, n_raw_vars: int | None) -> None:
+    def read(self, element: Element) -> Any:
+        """Give what stands for a matrix, or for each in a group of them; all else as anndata reads it."""
+
+        def callback(read_func: Callable[[Element], Any], name: str, element: Element, iospec: Any) -> Any:
+            matrix = self(element)
+            return read_func(element) if matrix is None else matrix
+
+        return read_dispatched(element, callback)
+
+    def check_shapes(self, n_obs: int, n_vars: int) -> None:
         """Hold the shapes against the annotations."""
-        for name, (n_rows, n_cols) in self._shapes.items():
-            expected = n_raw_vars if name == "/raw/X" else n_vars
-            if n_rows != n_obs or (expected is not None and n_cols != expected):
+        for name, shape in self._shapes.items():
+            if shape != (n_obs, n_vars):
                 msg = (
-                    f"{self._file.path}: {name} has the shape {(n_rows, n_cols)}, "
-                    f"and there are annotations of {n_obs} observations and {expected} variables. "
+                    f"{self._file.path}: {name} has the shape {shape}, "
+                    f"and there are annotations of {n_obs} observations and {n_vars} variables. "
                     "The file is damaged; fetch or write it again."
                 )
                 raise CorruptFileError(msg)
 
 
-def _read(h5: h5py.File, load: _Loader) -> AnnData:
+def _read(h5: h5py.File, matrices: _Loader, raw_matrix: _Loader) -> AnnData:
     """Do as `anndata.read_h5ad` does, with another way to read matrices."""
 
     def callback(read_func: Callable[[Element], Any], name: str, element: Element, iospec: Any) -> Any:
         if name == "/":
-            parts = {key: read_dispatched(element[key], callback) for key in element}
-            raw_var = parts.get("raw", {}).get("var")
-            load.check_shapes(len(parts["obs"]), len(parts["var"]), None if raw_var is None else len(raw_var))
+            parts = {key: read(key) for key in element}
+            matrices.check_shapes(len(parts["obs"]), len(parts["var"]))
+            if "var" in parts.get("raw", {}):
+                raw_matrix.check_shapes(len(parts["obs"]), len(parts["raw"]["var"]))
             return AnnData(**parts)
         if iospec.encoding_type == "anndata":
             return AnnData(**{key: read_dispatched(element[key], callback) for key in element})
-        if name == "/raw":
-            return {key: read_dispatched(element[key], callback) for key in ("X", "var", "varm") if key in element}
-        if _is_matrix_slot(name) and (matrix := load(element)) is not None:
-            return matrix
         return read_func(element)
 
+    def read(key: str) -> Any:
+        if key in {"X", "layers"}:
+            return matrices.read(h5[key])
+        if key == "raw":
+            return read_raw(h5[key])
+        return read_dispatched(h5[key], callback)
+
+    def read_raw(group: h5py.Group) -> dict[str, Any]:
+        raw = {key: read_dispatched(group[key], callback) for key in ("var", "varm") if key in group}
+        return raw | ({"X": raw_matrix.read(group["X"])} if "X" in group else {})
+
     return read_dispatched(h5, callback)
-
-
-def _is_matrix_slot(name: str) -> bool:
-    return name in {"/X", "/raw/X"} or (name.startswith("/layers/") and name.count("/") == 2)
 
 
 def _check_is_h5ad(file: SourceFile, h5: h5py.File) -> None:

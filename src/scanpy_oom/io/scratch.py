@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 import numpy as np
 import psutil
@@ -53,6 +54,7 @@ class ScratchArray:
         except OSError as error:
             msg = f"No scratch file can be made in {folder}: {error}. Set settings.scratch_dir to a folder that exists."
             raise ScratchSpaceError(msg) from error
+        self._release = finalize(self, self._file.close)
         self._folder = folder
 
     def write(self, values: NDArray[Any], start: int) -> None:
@@ -81,7 +83,7 @@ class ScratchArray:
 
     def close(self) -> None:
         """Give the space back."""
-        self._file.close()
+        self._release()
 
     def __enter__(self) -> Self:
         return self

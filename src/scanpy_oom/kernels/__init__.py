@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from .gram import accumulate_gram_dense, accumulate_gram_pairs
 from .products import left_product, right_product
-from .statistics import extrema, group_moments, masked_row_sums, row_statistics, top_row_sums
-from .transform import transform_rows
+from .select import look_up, row_totals, select_columns
+from .statistics import extrema, group_moments, group_welford, masked_row_sums, row_statistics, top_row_sums
 
 __all__ = [
     "accumulate_gram_dense",
     "accumulate_gram_pairs",
     "extrema",
     "group_moments",
+    "group_welford",
     "left_product",
+    "look_up",
     "masked_row_sums",
     "right_product",
     "row_statistics",
+    "row_totals",
+    "select_columns",
     "top_row_sums",
-    "transform_rows",
 ]

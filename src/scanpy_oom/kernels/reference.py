@@ -6,91 +6,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .program import Op, Program
-
 __all__ = [
     "axis_statistics",
     "gram",
     "group_moments",
-    "run_program",
+    "look_up",
+    "select_columns",
     "top_row_sums",
-    "transform_rows",
 ]
 
-_UNARY = {
-    Op.LOG1P: np.log1p,
-    Op.EXPM1: np.expm1,
-    Op.SQRT: np.sqrt,
-    Op.SQUARE: np.square,
-    Op.ABS: np.abs,
-    Op.SIGN: np.sign,
-    Op.TRUNCATE: np.trunc,
-    Op.NOOP: lambda x: x,
-}
-_BINARY = {
-    Op.POWER: np.power,
-    Op.MULTIPLY: np.multiply,
-    Op.DIVIDE: np.divide,
-    Op.CLIP_MAX: np.minimum,
-    Op.CLIP_MIN: np.maximum,
-    Op.GREATER: np.greater,
-    Op.LESS: np.less,
-    Op.NOT_EQUAL: np.not_equal,
-    Op.GREATER_EQUAL: np.greater_equal,
-    Op.LESS_EQUAL: np.less_equal,
-    Op.EQUAL: np.equal,
-}
-_VECTOR = {
-    Op.MULTIPLY_ROW: np.multiply,
-    Op.DIVIDE_ROW: np.divide,
-    Op.MULTIPLY_COLUMN: np.multiply,
-    Op.SUBTRACT_COLUMN: np.subtract,
-    Op.DIVIDE_COLUMN: np.divide,
-}
+def select_columns(block: sparse.csr_matrix, columns: NDArray[np.intp]) -> sparse.csr_matrix:
+    """Keep `columns` of a block, in that order."""
+    return block[:, columns]
 
 
-def run_program(dense: NDArray[np.float64], program: Program) -> NDArray[np.float64]:
-    """Run `program` on every value of a dense block, `(n_rows, n_columns)`."""
-    x = dense.astype(np.float64)
-    with np.errstate(all="ignore"):
-        for k, code in enumerate(program.ops):
-            op = Op(code)
-            if op in _UNARY:
-                new = _UNARY[op](x)
-            elif op in _BINARY:
-                new = _BINARY[op](x, program.scalars[k])
-            elif program.row_operand[k] >= 0:
-                new = _VECTOR[op](x, program.rows[program.row_operand[k]][:, None])
-            else:
-                new = _VECTOR[op](x, program.columns[program.column_operand[k]][None, :])
-            new = new.astype(np.float64)
-            if program.single[k]:
-                new = new.astype(np.float32).astype(np.float64)
-            if program.row_mask[k] >= 0:
-                new = np.where(program.masks[program.row_mask[k]][:, None], new, x)
-            x = new
-    return x
-
-
-def transform_rows(
-    block: sparse.csr_matrix,
-    columns: NDArray[np.intp] | None,
-    program: Program,
-    background: NDArray[np.float64],
-    row_class: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Dense `(n_rows, n_columns)` result of the kernel of this name, the background taken off where it applies.
-
-    `block` holds no duplicate entries. Places that store nothing are 0.
-    """
-    chosen = block if columns is None else block[:, columns]
-    stored = sparse.csr_matrix(
-        (np.ones(chosen.nnz), chosen.indices, chosen.indptr), shape=chosen.shape
-    ).toarray()
-    out = run_program(chosen.toarray(), program)
-    if background.size:
-        out = out - background[row_class if row_class.size else np.zeros(out.shape[0], dtype=int)]
-    return np.where(stored > 0, out, 0.0)
+def look_up(values: NDArray[np.float64], rows: NDArray[np.intp], table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Replace whole numbers below the table's width by its entries; `rows` are those of the values."""
+    hit = (values >= 0) & (values < table.shape[1]) & (values % 1 == 0)
+    out = values.copy()
+    out[hit] = table[rows[hit] if table.shape[0] > 1 else 0, values[hit].astype(int)]
+    return out
 
 
 def axis_statistics(dense: NDArray[np.float64]) -> dict[str, NDArray]:

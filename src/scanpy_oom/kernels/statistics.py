@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-__all__ = ["extrema", "group_moments", "masked_row_sums", "row_statistics", "top_row_sums"]
+__all__ = ["extrema", "group_moments", "group_welford", "masked_row_sums", "row_statistics", "top_row_sums"]
 
 
 @nb.njit(nogil=True, cache=True)
@@ -26,7 +26,7 @@ def row_statistics(indptr, values, total, nnz, npos):
 
 
 @nb.njit(nogil=True, cache=True)
-def group_moments(indptr, indices, values, codes, order, out):
+def group_moments(indptr, indices, values, codes, order, single, out):  # noqa: PLR0913
     """Add moments of each column within groups of rows.
 
     Parameters
@@ -37,6 +37,8 @@ def group_moments(indptr, indices, values, codes, order, out):
         `(n_rows,)` group of each row, or -1.
     order
         `(n_rows,)` rows in the order in which they are visited: by group, so that a group's results stay in cache.
+    single
+        Whether squares are rounded to single precision before they are added.
     out
         `(n_groups, n_columns, 4)`, added to: sum, sum of squares, number of non-zeros, number of positive entries.
     """
@@ -49,9 +51,40 @@ def group_moments(indptr, indices, values, codes, order, out):
             x = values[p]
             moments = out[g, indices[p]]
             moments[0] += x
-            moments[1] += x * x
+            square = x * x
+            moments[1] += np.float64(np.float32(square)) if single else square
             moments[2] += x != 0
             moments[3] += x > 0
+
+
+@nb.njit(nogil=True, cache=True)
+def group_welford(indptr, indices, values, codes, keep_zeros, n_stored, mean, m2):  # noqa: PLR0913
+    """Carry on the running mean and sum of squared deviations of each column within groups of rows (Welford, 1962).
+
+    Parameters
+    ----------
+    indptr, indices, values
+        Block of rows, row-compressed.
+    codes
+        `(n_rows,)` group of each row, or -1.
+    keep_zeros
+        Whether zeros that are stored count.
+    n_stored, mean, m2
+        `(n_groups, n_columns)`, carried on: values so far, their mean, their sum of squared deviations from it.
+    """
+    for i in range(indptr.size - 1):
+        g = codes[i]
+        if g < 0:
+            continue
+        for p in range(indptr[i], indptr[i + 1]):
+            x = values[p]
+            if x == 0 and not keep_zeros:
+                continue
+            j = indices[p]
+            n_stored[g, j] += 1
+            delta = x - mean[g, j]
+            mean[g, j] += delta / n_stored[g, j]
+            m2[g, j] += delta * (x - mean[g, j])
 
 
 @nb.njit(nogil=True, cache=True)

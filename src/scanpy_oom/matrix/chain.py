@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UnsupportedOutOfMemory
-from ..kernels.program import Instruction, Instructions
-from ..kernels.reference import run_program
+from .program import Instruction, Program
 from .transforms import NormalizeTotal, RowTotals
 
 if TYPE_CHECKING:
@@ -89,14 +88,14 @@ class Chain:
         return dense
 
     @cached_property
-    def instructions(self) -> Instructions:
-        """The steps in the kernels' language."""
+    def program(self) -> Program:
+        """The steps as ufuncs."""
         steps: list[Instruction] = []
         dtype = self.source_dtype
         for transform in self.transforms:
             steps += transform.instructions(dtype)
             dtype = transform.result_dtype(dtype)
-        return Instructions(steps, self.shape[1])
+        return Program(steps, single=self.source_dtype == np.float32)
 
     @cached_property
     def totals(self) -> list[RowTotals]:
@@ -106,15 +105,13 @@ class Chain:
     @cached_property
     def background(self) -> Background | None:
         """What zeros become; None if they stay zeros."""
-        masks = self.instructions.masks
+        masks = self.program.masks
         if masks:
             distinct, row_class = np.unique(np.stack(masks), axis=1, return_inverse=True)
             row_class = row_class.reshape(-1).astype(np.int64)
         else:
             distinct, row_class = np.empty((0, 1), dtype=bool), np.empty(0, dtype=np.int64)
-        n_classes = max(distinct.shape[1], 1)
-        zeros = np.zeros((n_classes, self.shape[1]))
-        values = run_program(zeros, self.instructions.program_for_zeros(distinct))
+        values = self.program.of_zeros(distinct, self.shape[1])
         return Background(values, row_class) if values.any() else None
 
     def append(self, transform: Transform) -> Chain:

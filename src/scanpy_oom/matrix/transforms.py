@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.program import Instruction, Op
+from .program import Instruction
 from .selection import Axis
 
 __all__ = [
@@ -44,7 +44,7 @@ class Transform(ABC):
 
     @abstractmethod
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
-        """Return the step in the kernels' language, for values of `dtype`."""
+        """Return the step as ufuncs, for values of `dtype`."""
 
     def take(self, rows: Axis, columns: Axis) -> Transform:
         """Return the step for a subset of rows and columns."""
@@ -65,25 +65,6 @@ def _is_single(dtype: np.dtype) -> bool:
 
 
 _KEEP_SIGN = frozenset({"row_nnz", "row_npos", "col_nnz", "col_npos"})
-_SCALAR_OPS = {
-    "log1p": Op.LOG1P,
-    "expm1": Op.EXPM1,
-    "sqrt": Op.SQRT,
-    "square": Op.SQUARE,
-    "absolute": Op.ABS,
-    "sign": Op.SIGN,
-    "power": Op.POWER,
-    "multiply": Op.MULTIPLY,
-    "divide": Op.DIVIDE,
-    "greater": Op.GREATER,
-    "less": Op.LESS,
-    "not_equal": Op.NOT_EQUAL,
-    "greater_equal": Op.GREATER_EQUAL,
-    "less_equal": Op.LESS_EQUAL,
-    "equal": Op.EQUAL,
-}
-
-
 @dataclass(frozen=True, eq=False)
 class Elementwise(Transform):
     """A NumPy ufunc of the value and at most one scalar.
@@ -102,8 +83,6 @@ class Elementwise(Transform):
     operand: float | None = None
     dtype: np.dtype | None = None
 
-    SUPPORTED: ClassVar = frozenset(_SCALAR_OPS)
-
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
         if self.dtype is not None:
             return self.dtype
@@ -113,7 +92,7 @@ class Elementwise(Transform):
 
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
         single = _is_single(self.result_dtype(dtype))
-        return [Instruction(_SCALAR_OPS[self.ufunc], scalar=float(self.operand or 0), single=single)]
+        return [Instruction(getattr(np, self.ufunc), scalar=self.operand, single=single)]
 
     @property
     def kept_statistics(self) -> frozenset[str]:
@@ -134,10 +113,10 @@ class Cast(Transform):
 
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
         if self.dtype.kind == "b":
-            return [Instruction(Op.NOT_EQUAL)]
+            return [Instruction(np.not_equal, scalar=0.0)]
         if self.dtype.kind in "iu" and dtype.kind == "f":
-            return [Instruction(Op.TRUNCATE)]
-        return [Instruction(Op.NOOP, single=True)] if _is_single(self.dtype) and dtype != self.dtype else []
+            return [Instruction(np.trunc)]
+        return [Instruction(np.positive, single=_is_single(self.dtype))]
 
     @property
     def kept_statistics(self) -> frozenset[str]:
@@ -192,11 +171,11 @@ class NormalizeTotal(Transform):
         return self.totals.values[source_rows].astype(dtype) / dtype.type(self.target_sum)
 
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
-        def divisor(positions: slice | NDArray[np.intp], source_rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        def divisor(source_rows: NDArray[np.intp]) -> NDArray[np.floating]:
             factors = self.factors(source_rows, dtype)
-            return (factors + (factors == 0)).astype(np.float64)
+            return factors + (factors == 0)
 
-        return [Instruction(Op.DIVIDE_ROW, row=divisor, single=_is_single(dtype))]
+        return [Instruction(np.divide, row=divisor, single=_is_single(dtype))]
 
     @property
     def kept_statistics(self) -> frozenset[str]:
@@ -228,8 +207,8 @@ class MultiplyRows(Transform):
         return self.dtype
 
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
-        op = Op.DIVIDE_ROW if self.divide else Op.MULTIPLY_ROW
-        return [Instruction(op, row=self.vector.astype(np.float64), single=_is_single(self.dtype))]
+        ufunc = np.divide if self.divide else np.multiply
+        return [Instruction(ufunc, row=self.vector, single=_is_single(self.dtype))]
 
     def take(self, rows: Axis, columns: Axis) -> Self:
         return replace(self, vector=_take(self.vector, rows))
@@ -258,8 +237,8 @@ class MultiplyColumns(Transform):
         return self.dtype
 
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
-        op = Op.DIVIDE_COLUMN if self.divide else Op.MULTIPLY_COLUMN
-        return [Instruction(op, column=self.vector.astype(np.float64), single=_is_single(self.dtype))]
+        ufunc = np.divide if self.divide else np.multiply
+        return [Instruction(ufunc, column=self.vector, single=_is_single(self.dtype))]
 
     def take(self, rows: Axis, columns: Axis) -> Self:
         return replace(self, vector=_take(self.vector, columns))
@@ -302,12 +281,12 @@ class Scale(Transform):
         single = _is_single(self.dtype)
         steps = []
         if self.mean is not None:
-            steps.append(Instruction(Op.SUBTRACT_COLUMN, column=self.mean, only_rows=self.mask, single=single))
-        steps.append(Instruction(Op.DIVIDE_COLUMN, column=self.std, only_rows=self.mask, single=single))
+            steps.append(Instruction(np.subtract, column=self.mean, only_rows=self.mask, single=single))
+        steps.append(Instruction(np.divide, column=self.std, only_rows=self.mask, single=single))
         if self.max_value is not None:
-            steps.append(Instruction(Op.CLIP_MAX, scalar=self.max_value, only_rows=self.mask, single=single))
+            steps.append(Instruction(np.minimum, scalar=self.max_value, only_rows=self.mask, single=single))
             if self.mean is not None:
-                steps.append(Instruction(Op.CLIP_MIN, scalar=-self.max_value, only_rows=self.mask, single=single))
+                steps.append(Instruction(np.maximum, scalar=-self.max_value, only_rows=self.mask, single=single))
         return steps
 
     def take(self, rows: Axis, columns: Axis) -> Self:

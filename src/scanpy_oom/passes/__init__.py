@@ -8,6 +8,7 @@ from .products import ClassSums, Gram, GramProduct, LeftProduct, RightProduct
 from .reductions import Reduction
 from .rowwise import HighlyExpressed, SetSums, TopSums
 from .run import Request, run
+from .welford import GroupMeanVar, GroupWelford
 
 __all__ = [
     "ENGINE",
@@ -15,7 +16,9 @@ __all__ = [
     "ClassSums",
     "Gram",
     "GramProduct",
+    "GroupMeanVar",
     "GroupMoments",
+    "GroupWelford",
     "HighlyExpressed",
     "LeftProduct",
     "Moments",

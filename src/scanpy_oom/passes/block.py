@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..io.source import CSRBlock
-from ..kernels import transform_rows
-from ..kernels.transform import row_totals
+from ..kernels import look_up, row_totals, select_columns
 
 if TYPE_CHECKING:
     from ..matrix import OOMMatrix
@@ -94,7 +93,6 @@ def fetch(matrix: OOMMatrix, rows: Rows) -> CSRBlock:
     return CSRBlock(repeated.indptr.astype(np.int64), repeated.indices.astype(np.int32), repeated.data)
 
 
-_NO_COLUMN_MAP = np.empty(0, dtype=np.int32)
 _NO_CLASSES = np.empty(0, dtype=np.int64)
 _NO_BACKGROUND = np.empty((0, 0))
 
@@ -105,53 +103,49 @@ class BlockReader:
     def __init__(self, matrix: OOMMatrix) -> None:
         self._matrix = matrix
         self._n_columns = matrix.shape[1]
-        self._instructions = matrix.chain.instructions
+        self._program = matrix.chain.program
         self._background = matrix.chain.background
         columns = matrix.selection.columns
         self._repeated = columns if matrix.selection.repeats_columns else None
-        self._is_identity = len(self._instructions) == 0 and columns is None
-        self._column_map = _NO_COLUMN_MAP if self._repeated is not None else matrix.selection.column_map()
+        self._column_map = None if columns is None or self._repeated is not None else matrix.selection.column_map()
 
     def read(self, raw: CSRBlock, rows: Rows) -> Block:
-        """Make a block of the matrix of `raw`, whose arrays are overwritten."""
+        """Make a block of the matrix of `raw`, whose indices are overwritten."""
         for totals in self._matrix.chain.totals:
             _complete(totals, raw, rows.source_rows)
-        indices, data, indptr = raw.indices, raw.data, raw.indptr
-        if self._repeated is not None:
-            shape = (indptr.size - 1, self._matrix.source.shape[1])
-            wide = sparse.csr_matrix((data, indices, indptr), shape=shape)[:, self._repeated]
-            indices, data, indptr = wide.indices.astype(np.int32), wide.data, wide.indptr.astype(np.int64)
-        if self._is_identity:
-            return Block(
-                rows.positions, indptr, indices, data.astype(np.float64), self._n_columns, _NO_BACKGROUND, _NO_CLASSES
-            )
-        program = self._instructions.program(rows.positions, rows.source_rows)
         background, classes = _NO_BACKGROUND, _NO_CLASSES
         if self._background is not None:
             background, classes = self._background.values, self._background.classes(rows.positions)
-        out_indptr = np.empty_like(indptr)
-        out = np.empty(indices.size)
-        kept = transform_rows(
-            indptr,
-            indices,
-            data,
-            self._column_map,
-            program.ops,
-            program.scalars,
-            program.single,
-            program.row_operand,
-            program.column_operand,
-            program.row_mask,
-            program.rows,
-            program.columns,
-            program.masks,
-            program.first_column_op,
-            background,
-            classes,
-            out_indptr,
-            out,
-        )
-        return Block(rows.positions, out_indptr, indices[:kept], out[:kept], self._n_columns, background, classes)
+        indptr, indices, values = self._select(raw)
+        block = Block(rows.positions, indptr, indices, values, self._n_columns, background, classes)
+        if len(self._program):
+            self._transform(block, rows)
+        if background.size:
+            block.values -= block.entry_background()
+        return block
+
+    def _select(self, raw: CSRBlock) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
+        if self._repeated is not None:
+            shape = (raw.indptr.size - 1, self._matrix.source.shape[1])
+            wide = sparse.csr_matrix((raw.data, raw.indices, raw.indptr), shape=shape)[:, self._repeated]
+            return wide.indptr.astype(np.int64), wide.indices.astype(np.int32), wide.data.astype(np.float64)
+        if self._column_map is None:
+            return raw.indptr, raw.indices, raw.data.astype(np.float64)
+        indptr, values = np.empty_like(raw.indptr), np.empty(raw.indices.size)
+        kept = select_columns(raw.indptr, raw.indices, raw.data, self._column_map, indptr, values)
+        return indptr, raw.indices[:kept], values[:kept]
+
+    def _transform(self, block: Block, rows: Rows) -> None:
+        """Run the chain on the stored values, in place."""
+        program = self._program.for_rows(rows.positions, rows.source_rows)
+        if self._program.head:
+            missed = np.empty(block.values.size, dtype=np.int64)
+            missed = missed[: look_up(block.indptr, block.values, program.table(), missed)]
+            if missed.size:
+                at = np.searchsorted(block.indptr, missed, side="right") - 1
+                block.values[missed] = program.run(block.values[missed], self._program.head, at)
+        if self._program.tail:
+            block.values[:] = program.run(block.values, self._program.tail, block.row_of_entry(), block.indices)
 
 
 def _complete(totals: RowTotals, raw: CSRBlock, source_rows: NDArray[np.intp]) -> None:

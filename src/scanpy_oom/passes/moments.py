@@ -23,9 +23,12 @@ __all__ = ["AxisStatistics", "GroupMoments", "Moments"]
 class _Columns:
     """Moments of the columns, within groups, of what is stored; and how much is stored."""
 
-    __slots__ = ("moments", "stored")
+    __slots__ = ("_single", "moments", "stored")
 
-    def __init__(self, n_groups: int, n_columns: int, *, background: bool) -> None:
+    def __init__(self, matrix: OOMMatrix, n_groups: int) -> None:
+        n_columns, background = matrix.shape[1], matrix.chain.background is not None
+        # squares of single-precision values are single, as in scanpy: then their sum is exact, in whatever order
+        self._single = matrix.dtype == np.float32 and not background
         # sum, sum of squares, number of non-zeros, number of positive values: side by side, since they are met together
         self.moments = np.zeros((n_groups, n_columns, 4))
         self.stored = np.zeros((n_groups, n_columns), dtype=np.int64) if background else None
@@ -44,7 +47,7 @@ class _Columns:
             places = groups[groups >= 0] * self.stored.shape[1] + block.indices[groups >= 0]
             self.stored += np.bincount(places, minlength=self.stored.size).reshape(self.stored.shape)
         order = np.argsort(codes, kind="stable")
-        group_moments(block.indptr, block.indices, values, codes, order, self.moments)
+        group_moments(block.indptr, block.indices, values, codes, order, self._single, self.moments)
 
     def add_unstored(self, counts: NDArray[np.int64], background: NDArray[np.float64]) -> None:
         """Add what is not stored: `background`, one row a group, in groups of `counts` rows."""
@@ -58,6 +61,7 @@ class AxisStatistics(Reduction):
     """Everything in :data:`~scanpy_oom.matrix.statistics.ROW_STATISTICS` and `COLUMN_STATISTICS`."""
 
     def prepare(self, matrix: OOMMatrix) -> None:
+        self._matrix = matrix
         n_rows, self._n_columns = matrix.shape
         self._background = matrix.chain.background
         self._class_counts = None if self._background is None else self._background.class_counts(n_rows)
@@ -66,8 +70,7 @@ class AxisStatistics(Reduction):
         self._row_npos = np.zeros(n_rows, dtype=np.int64)
 
     def partial(self) -> _Columns:
-        n_groups = 1 if self._background is None else self._background.values.shape[0]
-        return _Columns(n_groups, self._n_columns, background=self._background is not None)
+        return _Columns(self._matrix, 1 if self._background is None else self._background.values.shape[0])
 
     def partial_nbytes(self) -> int:
         return self._n_columns * 32
@@ -159,6 +162,7 @@ class GroupMoments(Reduction):
         self._n_groups = n_groups
 
     def prepare(self, matrix: OOMMatrix) -> None:
+        self._matrix = matrix
         self._n_columns = matrix.shape[1]
         self._background = matrix.chain.background
         self._n_classes = 1 if self._background is None else self._background.values.shape[0]
@@ -169,7 +173,7 @@ class GroupMoments(Reduction):
             self._fine = np.where(self._codes >= 0, fine, -1)
 
     def partial(self) -> _Columns:
-        return _Columns(self._n_groups * self._n_classes, self._n_columns, background=self._background is not None)
+        return _Columns(self._matrix, self._n_groups * self._n_classes)
 
     def partial_nbytes(self) -> int:
         return self._n_groups * self._n_classes * self._n_columns * 32

@@ -22,6 +22,9 @@ class Reduction(ABC):
     uses_blas: bool = False
     """Whether `update` calls BLAS, which is then held to one thread a worker."""
 
+    in_order: bool = False
+    """Whether blocks must be added one after the other, in the order of the rows, to a single partial result."""
+
     @abstractmethod
     def prepare(self, matrix: OOMMatrix) -> None:
         """Learn the shape, and allocate what is written by row."""

@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +24,8 @@ from .plan import Plan
 
 if TYPE_CHECKING:
     from ..matrix import OOMMatrix
+    from .block import Block
+    from .plan import Rows
     from .reductions import Reduction
 
 __all__ = ["Request", "run"]
@@ -59,6 +61,7 @@ class _Pass:
         self.plan = Plan(self.lead.source, self.lead.selection, budget.block_entries(self.n_threads))
         self.readers = [BlockReader(request.matrix) for request in requests]
         self.stop = threading.Event()
+        self.lock = threading.Lock()
         self.n_blocks = 0
         self.largest_block = 0
         for request in requests:
@@ -68,20 +71,30 @@ class _Pass:
     def partials(self) -> list[list[Any]]:
         return [[reduction.partial() for reduction in request.reductions] for request in self.requests]
 
+    def read(self, rows: Rows) -> list[Block]:
+        """Fetch rows and make the block of each request."""
+        if self.stop.is_set():
+            raise _Cancelled
+        raw = fetch(self.lead, rows)
+        # the last reader may overwrite what was read
+        copies = [CSRBlock(raw.indptr, raw.indices.copy(), raw.data) for _ in self.readers[1:]]
+        blocks = [reader.read(part, rows) for reader, part in zip(self.readers, [*copies, raw], strict=True)]
+        nbytes = raw.indices.nbytes + raw.data.nbytes + sum(block.nbytes for block in blocks)
+        with self.lock:
+            self.n_blocks += 1
+            self.largest_block = max(self.largest_block, nbytes)
+        return blocks
+
+    def update(self, partials: list[list[Any]], blocks: list[Block]) -> None:
+        for request, row, block in zip(self.requests, partials, blocks, strict=True):
+            for reduction, partial in zip(request.reductions, row, strict=True):
+                reduction.update(partial, block)
+
     def task(self, start: int, stop: int) -> list[list[Any]]:
         """Fill the partial results of one task."""
         partials = self.partials()
         for rows in self.plan.blocks(start, stop):
-            if self.stop.is_set():
-                raise _Cancelled
-            raw = fetch(self.lead, rows)
-            for k, (request, reader) in enumerate(zip(self.requests, self.readers, strict=True)):
-                last = k == len(self.requests) - 1
-                block = reader.read(raw if last else CSRBlock(raw.indptr, raw.indices.copy(), raw.data), rows)
-                for reduction, partial in zip(request.reductions, partials[k], strict=True):
-                    reduction.update(partial, block)
-            self.n_blocks += 1
-            self.largest_block = max(self.largest_block, raw.indices.nbytes + raw.data.nbytes + block.nbytes)
+            self.update(partials, self.read(rows))
         return partials
 
     def merge(self, totals: list[list[Any]], partials: list[list[Any]]) -> list[list[Any]]:
@@ -92,26 +105,37 @@ class _Pass:
 
     def run(self) -> list[list[Any]]:
         """Run all tasks and merge their results in order."""
-        totals: list[list[Any]] | None = None
+        if any(reduction.in_order for request in self.requests for reduction in request.reductions):
+            totals = self.partials()
+            rows = (rows for task in self.plan.tasks() for rows in self.plan.blocks(*task))
+            for blocks in self.in_order(self.read, ((r,) for r in rows)):
+                self.update(totals, blocks)
+            return totals
+        results = self.in_order(self.task, self.plan.tasks())
+        first = next(results, None)
+        totals = self.partials() if first is None else first
+        for partials in results:
+            totals = self.merge(totals, partials)
+        return totals
+
+    def in_order(self, function: Callable[..., Any], calls: Iterable[tuple]) -> Iterator[Any]:
+        """Run calls on the threads and yield their results in order."""
         waiting: deque[Future] = deque()
-        tasks = iter(self.plan.tasks())
+        remaining = iter(calls)
         with ThreadPoolExecutor(self.n_threads, thread_name_prefix="scanpy-oom") as pool:
             try:
-                # one more than there are threads: none waits, and few partial results exist at a time
                 while True:
-                    while len(waiting) <= self.n_threads and (task := next(tasks, None)) is not None:
-                        waiting.append(pool.submit(self.task, *task))
+                    # one more than there are threads: none waits, and few results exist at a time
+                    while len(waiting) <= self.n_threads and (call := next(remaining, None)) is not None:
+                        waiting.append(pool.submit(function, *call))
                     if not waiting:
-                        break
-                    partials = waiting.popleft().result()
-                    totals = partials if totals is None else self.merge(totals, partials)
-                    del partials
-            except BaseException:
+                        return
+                    yield waiting.popleft().result()
+            finally:
+                # where nothing went wrong nothing is left to stop
                 self.stop.set()
                 for future in waiting:
                     future.cancel()
-                raise
-        return self.partials() if totals is None else totals
 
 
 def run(requests: Sequence[Request]) -> list[list[Any]]:

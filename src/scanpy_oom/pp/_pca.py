@@ -11,6 +11,7 @@ from anndata import AnnData
 from scanpy import logging as logg
 from scanpy._utils import _empty
 from scanpy.preprocessing._pca import _handle_mask_var, _handle_sklearn_args
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.utils import check_random_state
 
 from ..errors import UnsupportedOutOfMemory
@@ -29,6 +30,11 @@ __all__ = ["pca"]
 
 MOST_COLUMNS = 5000
 """Columns up to which the Gram matrix is held."""
+
+
+SMALL = 50_000_000
+"""Bytes of a matrix that goes to scikit-learn as it is: coordinates are then scanpy's to the last bit, and so is what
+follows from them (in single precision, scikit-learn's own result moves by some 1e-5 with the seed of its solver)."""
 
 
 class _Fit:
@@ -70,8 +76,8 @@ def pca(  # noqa: PLR0913 (scanpy's signature)
 ) -> AnnData | NDArray | tuple[NDArray, NDArray, NDArray, NDArray] | None:
     """Principal component analysis: one pass for the Gram matrix, one to project.
 
-    Exact, whichever exact solver is asked for: eigenvectors of the Gram matrix, which for more than some thousands of columns
-    is applied by streaming passes. The solver `'randomized'` gives what scikit-learn's gives for the same
+    Exact, whichever exact solver is asked for: eigenvectors of the Gram matrix, which for more than some thousands
+    of columns is applied by streaming passes. Matrices of less than 50 MB go to scikit-learn instead, in one pass. The solver `'randomized'` gives what scikit-learn's gives for the same
     `random_state`. `chunked=True` streams chunks to scikit-learn's incremental PCA. See :func:`scanpy.pp.pca`.
     """
     if chunked:
@@ -151,6 +157,8 @@ def _fit(x: OOMMatrix, k: int, random: np.random.RandomState, svd_solver: str | 
     if svd_solver == "lobpcg" and not x.is_dense:
         reason = "the legacy solver 'lobpcg' works on a matrix in memory alone; 'arpack' gives the exact result"
         raise UnsupportedOutOfMemory(reason)
+    if x.nbytes_in_memory <= SMALL:
+        return _fit_small(x, k, random, svd_solver, zero_center=zero_center)
     solver = _solver(x, k, svd_solver, zero_center=zero_center)
     _check_n_components(x, k, solver)
     gram, total = _gram(x, zero_center=zero_center)
@@ -163,25 +171,44 @@ def _fit(x: OOMMatrix, k: int, random: np.random.RandomState, svd_solver: str | 
     return _finish(x, gram, found, total, zero_center=zero_center, dtype=np.float32 if single else np.float64)
 
 
+def _fit_small(
+    x: OOMMatrix, k: int, random: np.random.RandomState, svd_solver: str | None, *, zero_center: bool
+) -> _Fit:
+    """Fit scikit-learn's own estimator, as scanpy does."""
+    name = _estimator_solver(x, svd_solver, zero_center=zero_center)
+    if zero_center:
+        estimator = PCA(n_components=k, svd_solver=name, random_state=random)
+    else:
+        estimator = TruncatedSVD(n_components=k, algorithm=name, random_state=random)
+    fit = _Fit()
+    fit.x_pca = estimator.fit_transform(ENGINE.collect(x, dense=x.is_dense, what="pca"))
+    fit.components = estimator.components_
+    fit.variance, fit.variance_ratio = estimator.explained_variance_, estimator.explained_variance_ratio_
+    return fit
+
+
 def _solver(x: OOMMatrix, k: int, svd_solver: str | None, *, zero_center: bool) -> str:
     """Which algorithm scanpy and scikit-learn would choose: `'randomized'`, or any of those that are exact."""
-    from sklearn.decomposition import PCA, TruncatedSVD
-
-    if not zero_center:
-        logg.debug(
-            "    without zero-centering: \n"
-            "    the explained variance does not correspond to the exact statistical definition\n"
-            "    the first component, e.g., might be heavily influenced by different means\n"
-            "    the following components often resemble the exact PCA very closely"
-        )
-        return _handle_sklearn_args(svd_solver, TruncatedSVD)
-    solver = _handle_sklearn_args(svd_solver, PCA, sparse=not x.is_dense)
+    solver = _estimator_solver(x, svd_solver, zero_center=zero_center)
     if solver != "auto":
         return solver
     # as sklearn.decomposition.PCA negotiates
     n_rows, n_columns = x.shape
     tall = n_columns <= 1000 and n_rows >= 10 * n_columns
     return "randomized" if not tall and max(x.shape) > 500 and 1 <= k < 0.8 * min(x.shape) else "full"
+
+
+def _estimator_solver(x: OOMMatrix, svd_solver: str | None, *, zero_center: bool) -> str:
+    """Return the solver that scanpy hands to scikit-learn's estimator."""
+    if zero_center:
+        return _handle_sklearn_args(svd_solver, PCA, sparse=not x.is_dense)
+    logg.debug(
+        "    without zero-centering: \n"
+        "    the explained variance does not correspond to the exact statistical definition\n"
+        "    the first component, e.g., might be heavily influenced by different means\n"
+        "    the following components often resemble the exact PCA very closely"
+    )
+    return _handle_sklearn_args(svd_solver, TruncatedSVD)
 
 
 def _check_n_components(x: OOMMatrix, k: int, solver: str) -> None:

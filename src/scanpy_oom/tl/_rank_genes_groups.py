@@ -13,8 +13,9 @@ from scanpy.tools._rank_genes_groups import _RankGenes
 
 from ..errors import UnsupportedOutOfMemory
 from ..matrix.selection import normalize_axis_index
-from ..passes import GroupMoments, Request, run
+from ..passes import GroupMoments, GroupWelford, Request, run
 from ..passes.extrema import ExtremaReduction
+from ..pp._compat import SCANPY_1_12
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,26 +43,45 @@ class _GroupStatistics(_RankGenes):
         if mask_var is not None:
             self.X = self.X.select(None, normalize_axis_index(mask_var, self.X.shape[1]))
             self.var_names = self.var_names[mask_var]
-        n_groups = self.groups_masks_obs.shape[0]
+        self.n_groups = self.groups_masks_obs.shape[0]
         # cells of no selected group are a group of their own: they count among the rest
-        codes = np.full(self.X.shape[0], n_groups, dtype=np.int64)
+        self.codes = np.full(self.X.shape[0], self.n_groups, dtype=np.int64)
         for group, mask in enumerate(self.groups_masks_obs):
-            codes[mask] = group
-        extrema = ExtremaReduction()
-        self._moments, values = run([Request(self.X, [GroupMoments(codes, n_groups + 1), extrema])])[0]
+            self.codes[mask] = group
+        statistics = (GroupWelford if SCANPY_1_12 else GroupMoments)(self.codes, self.n_groups + 1)
+        self.statistics, values = run([Request(self.X, [statistics, ExtremaReduction()])])[0]
         self.is_count_data = values.all_whole and not values.any_negative
 
     def _basic_stats(self, *, need_var: bool = True) -> None:
-        moments, n_groups = self._moments, self.groups_masks_obs.shape[0]
+        if SCANPY_1_12:
+            self._stats_by_welford()
+        else:
+            self._stats_by_sums()
+
+    def _stats_by_sums(self) -> None:
+        """As scanpy 1.11: sums of the group, and of all others."""
+        k, moments = self.n_groups, self.statistics
         mean, var = moments.mean_var()
-        self.means, self.vars = mean[:n_groups], var[:n_groups]
-        n = moments.n[:n_groups, None]
-        self.pts = moments.nnz[:n_groups] / n if self.comp_pts else None
-        if self.ireference is not None:
-            return
-        rest = moments.complement(n_groups)
-        self.means_rest, self.vars_rest = rest.mean_var()
-        self.pts_rest = rest.nnz / rest.n[:, None] if self.comp_pts else None
+        self.means, self.vars = mean[:k], var[:k]
+        self.pts = moments.nnz[:k] / moments.n[:k, None] if self.comp_pts else None
+        if self.ireference is None:
+            rest = moments.complement(k)
+            self.means_rest, self.vars_rest = rest.mean_var()
+            self.pts_rest = rest.nnz / rest.n[:, None] if self.comp_pts else None
+
+    def _stats_by_welford(self) -> None:
+        """As scanpy 1.12: running means, those of all others joined from the groups."""
+        k, found = self.n_groups, self.statistics
+        n = found.n
+        with np.errstate(invalid="ignore", divide="ignore"):  # a group of one cell has no variance
+            var = found.var * (n / np.where(n > 1, n - 1, np.nan))[:, None]
+        self.means, self.vars = found.mean[:k], var[:k]
+        self.pts = found.nnz[:k] / n[:k, None] if self.comp_pts else None
+        if self.ireference is None:
+            m2 = var * (n[:, None] - 1)
+            m2[n <= 1] = 0.0
+            nnz = found.nnz.astype(np.float64)
+            self._derive_rest_stats(n, found.mean, m2, nnz, k, need_var=True)
 
 
 def rank_genes_groups(  # noqa: PLR0913 (scanpy's signature)

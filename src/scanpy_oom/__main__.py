@@ -1,0 +1,111 @@
+"""Runs a script or a module with every `read_h5ad` out of memory: ``python -m scanpy_oom script.py``."""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import runpy
+import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+from zipfile import is_zipfile
+
+from scanpy_oom import __version__, enable
+from scanpy_oom.dispatch.wrappers_importlib_bootstrap import set_default_backed
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["main"]
+
+_DESCRIPTION = """\
+Run a Python script or module, unchanged, with each file that it reads with read_h5ad of scanpy or anndata, or with
+sc.read, left on disk, as if `backed="oom"` had been given. Calls that name another `backed` are left alone: with
+`backed=False` a file is read into memory. For everything else there is the command scanpy-oom.
+"""
+
+
+def main(argv: list[str]) -> None:
+    """Run what the command line names, as ``python`` would.
+
+    Parameters
+    ----------
+    argv
+        The arguments of ``python -m scanpy_oom``.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 if there is nothing to run, 1 if there is no such module; and whenever the script raises it.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m scanpy_oom",
+        usage="%(prog)s [-h] [--version] (-m MODULE | SCRIPT) [ARGUMENT ...]",
+        description=_DESCRIPTION,
+    )
+    parser.add_argument("--version", action="version", version=f"scanpy-oom {__version__}")
+    parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="a module to run, and its arguments")
+    parser.add_argument("script", nargs=argparse.REMAINDER, help="a script to run, and its arguments")
+    options = parser.parse_args(argv)
+    command = options.module or options.script
+    if not command:
+        parser.error("name a script, or a module with -m")
+    enable()
+    set_default_backed("oom")
+    _hide_frames_above_the_script()
+    sys.argv = command
+    if options.module:
+        _run_module(command[0])
+    else:
+        _run_script(command[0])
+
+
+def _run_module(name: str) -> None:
+    try:
+        found = find_spec(name) is not None
+    except ModuleNotFoundError as error:  # of a package that holds it
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        found = False
+    if not found:
+        sys.exit(f"{sys.executable}: No module named {name}")
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _run_script(name: str) -> None:
+    path = Path(name)
+    if not path.exists():
+        sys.stderr.write(f"{sys.executable}: can't open file {str(path.absolute())!r}: No such file or directory\n")
+        sys.exit(2)
+    if path.is_dir() or path.suffix == ".pyc" or is_zipfile(path):
+        runpy.run_path(name, run_name="__main__")
+        return
+    if not sys.flags.safe_path:
+        sys.path[0] = str(path.resolve().parent)
+    # Not by runpy, which takes the script's module away before the interpreter has ended.
+    module = ModuleType("__main__")
+    module.__file__ = str(path.absolute())
+    module.__loader__ = SourceFileLoader("__main__", module.__file__)
+    vars(module).update(__builtins__=builtins, __cached__=None)
+    sys.modules["__main__"] = module
+    exec(compile(path.read_bytes(), module.__file__, "exec", dont_inherit=True), vars(module))
+
+
+def _hide_frames_above_the_script() -> None:
+    """Have tracebacks begin where they would if ``python`` ran the script."""
+    show = sys.excepthook
+    above = {__file__, runpy.__file__, "<frozen runpy>"}
+
+    def excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        while traceback is not None and traceback.tb_frame.f_code.co_filename in above:
+            traceback = traceback.tb_next
+        show(kind, error.with_traceback(traceback), traceback)
+
+    sys.excepthook = excepthook
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,79 @@
+"""The command ``scanpy-oom``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .errors import OOMError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        The arguments; those of the process if `None`.
+
+    Returns
+    -------
+    The exit code: 0 if all went well, 1 if the demo failed or its results disagree, 2 if the input is at fault.
+    """
+    parser = argparse.ArgumentParser(
+        prog="scanpy-oom", description='Scanpy out of memory: sc.read_h5ad(path, backed="oom").'
+    )
+    parser.add_argument("--version", action="version", version=f"scanpy-oom {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True)
+    _add_demo(commands)
+    args = parser.parse_args(argv)
+    return args.run(args)
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="run a scanpy workflow in memory and out of memory, and compare",
+        description="Run one scanpy workflow in memory and out of memory, each in its own process; print seconds and "
+        "peak memory of each step, say whether the results agree, and save a figure. "
+        "Without FILE, on a realistic matrix of counts that is made for it.",
+    )
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE.h5ad", help="counts of your own, in X")
+    made = parser.add_argument_group("the matrix that is made without FILE")
+    made.add_argument("--cells", type=int, metavar="N", help="number of cells (20000)")
+    made.add_argument("--genes", type=int, metavar="N", help="number of genes (20000)")
+    made.add_argument("--seed", type=int, metavar="S", help="seed of the random draws (0)")
+    made.add_argument("--keep", action="store_true", help="leave the matrix in DIR")
+    parser.add_argument(
+        "--out", type=Path, default=Path("scanpy-oom-demo"), metavar="DIR", help="folder for the results (%(default)s)"
+    )
+    parser.set_defaults(run=lambda args: _demo(args, parser))
+
+
+def _demo(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    made = {"n_cells": args.cells, "n_genes": args.genes, "seed": args.seed, "keep": args.keep or None}
+    made = {name: value for name, value in made.items() if value is not None}
+    if args.file is not None and made:
+        parser.error("--cells, --genes, --seed and --keep are about the matrix that is made without FILE")
+
+    from .demo.data import UnsuitableInput
+    from .demo.main import Options, run_demo
+
+    try:
+        return run_demo(Options(file=args.file, out=args.out, **made))
+    except (UnsuitableInput, OOMError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error  # without the number and the path that OSError adds
+        sys.stderr.write(f"scanpy-oom demo: {reason}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The matrix that the demo runs on: one's own, checked, or one that is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anndata as ad
+import numpy as np
+
+from ..dispatch.readers import read_h5ad
+from ..matrix import OOMMatrix
+from ..settings import format_bytes
+from .atlas import MIN_CELLS, MIN_GENES, write_atlas
+from .display import Display
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any, Literal
+
+__all__ = ["Counts", "UnsuitableInput", "inspect_counts", "make_counts", "make_small_like"]
+
+FEWEST_CELLS, FEWEST_GENES = 100, 500  # below, filtering and 50 principal components leave nothing to look at
+SAMPLE = 200  # rows whose values are looked at
+
+
+class UnsuitableInput(ValueError):  # noqa: N818 (reads as the statement that it is)
+    """The workflow cannot run on this file."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A file of counts, as far as it matters here.
+
+    Attributes
+    ----------
+    path
+        The file.
+    shape
+        Cells and genes.
+    density
+        Share of entries that are stored.
+    size
+        Bytes of the matrix on disk.
+    dtype, format, compression
+        How the matrix is stored.
+    categories
+        Categorical columns of obs, with more than one category.
+    are_whole
+        Whether the values that were looked at are whole numbers.
+    """
+
+    path: Path
+    shape: tuple[int, int]
+    density: float
+    size: int
+    dtype: np.dtype[Any]
+    format: Literal["csr", "csc", "dense"]
+    compression: str
+    categories: list[str]
+    are_whole: bool
+
+    def __str__(self) -> str:
+        cells, genes = self.shape
+        return f"{cells:,} cells × {genes:,} genes, {self.density:.1%} stored, {format_bytes(self.size)} on disk"
+
+
+def inspect_counts(path: Path) -> Counts:
+    """Look at a file and make sure that the workflow can run on it.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, NotAnH5adError, CorruptFileError
+        As `read_h5ad` has it.
+    UnsuitableInput
+        If X is absent, too small, or holds no counts.
+    """
+    adata = read_h5ad(path)
+    if not isinstance(adata.X, OOMMatrix):
+        found = f"layers {', '.join(adata.layers)}" if adata.layers else "no layers either"
+        msg = f"{path} has no matrix of numbers in X ({found}); the demo needs counts there."
+        raise UnsuitableInput(msg)
+    source, (n_obs, n_vars) = adata.X.source, adata.shape
+    if n_obs < FEWEST_CELLS or n_vars < FEWEST_GENES:
+        msg = (
+            f"{path} holds {n_obs} cells and {n_vars} genes; "
+            f"the demo needs at least {FEWEST_CELLS} cells and {FEWEST_GENES} genes. "
+            "Leave the file out, and it makes a matrix of its own."
+        )
+        raise UnsuitableInput(msg)
+    values = source.read_rows(slice(0, SAMPLE)).data
+    if values.size and values.min() < 0:
+        msg = (
+            f"{path} has negative values in X, such as {values.min():g}; the demo needs counts there, not scaled data."
+        )
+        raise UnsuitableInput(msg)
+    columns = adata.obs.select_dtypes("category")
+    return Counts(
+        path=path,
+        shape=(n_obs, n_vars),
+        density=source.nnz / (n_obs * n_vars),
+        size=source.nbytes,
+        dtype=source.dtype,
+        format=source.format,
+        compression=source.compression,
+        categories=[name for name in columns if columns[name].cat.categories.size > 1],
+        are_whole=bool(np.all(values == np.round(values))),
+    )
+
+
+def make_counts(path: Path, *, n_cells: int, n_genes: int, seed: int) -> Path:
+    """Make a realistic matrix, showing the progress.
+
+    Raises
+    ------
+    UnsuitableInput
+        If it would be too small.
+    """
+    if n_cells < MIN_CELLS or n_genes < MIN_GENES:
+        msg = f"The demo's matrix has at least {MIN_CELLS} cells and {MIN_GENES} genes, not {n_cells} and {n_genes}."
+        raise UnsuitableInput(msg)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Display(f"making {n_cells:,} cells", n_cells) as display:
+        write_atlas(path, n_cells=n_cells, n_genes=n_genes, seed=seed, progress=display.advance)
+    return path
+
+
+def make_small_like(counts: Counts, path: Path) -> Path:
+    """Make the smallest matrix that is stored as `counts` is: what is compiled for one serves the other."""
+    write_atlas(path, n_cells=MIN_CELLS, n_genes=MIN_GENES)
+    small = ad.read_h5ad(path)
+    values = small.X.astype(counts.dtype)
+    small.X = values.toarray() if counts.format == "dense" else values.asformat(counts.format)
+    small.write_h5ad(path, compression=counts.compression if counts.compression in {"gzip", "lzf"} else None)
+    return path

@@ -1,0 +1,88 @@
+"""From what a source stores to what a matrix shows: columns are chosen, small counts looked up."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+__all__ = ["look_up", "row_totals", "select_columns"]
+
+
+@nb.njit(nogil=True, cache=True)
+def select_columns(indptr, indices, data, column_map, out_indptr, out):
+    """Keep the wanted columns of a block of rows.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        Block of rows, row-compressed. The column numbers that are kept are moved to the front of `indices`.
+    column_map
+        `(n_source_columns,)` int32: new number of each column, -1 to leave it out.
+    out_indptr, out
+        Written: offsets `(n_rows + 1,)` and values `(nnz,)` float64 of the entries that are kept. What follows these is
+        meaningless.
+
+    Returns
+    -------
+    Number of entries kept.
+    """
+    write = 0
+    out_indptr[0] = 0
+    for i in range(indptr.size - 1):
+        # few columns are kept, and which ones cannot be predicted: write always, move on where one is kept
+        for p in range(indptr[i], indptr[i + 1]):
+            j = column_map[indices[p]]
+            indices[write] = j
+            out[write] = data[p]
+            write += j >= 0
+        out_indptr[i + 1] = write
+    return write
+
+
+@nb.njit(nogil=True, cache=True)
+def look_up(indptr, values, table, missed):
+    """Replace small counts by what a table says.
+
+    Parameters
+    ----------
+    indptr, values
+        Offsets `(n_rows + 1,)` and values of a block of rows; values are overwritten.
+    table
+        `(n_rows, n)`, or `(1, n)` for all rows: what becomes of 0, 1, ..., n - 1.
+    missed
+        `(nnz,)`, written: positions of the values that are no such counts, which stay as they are.
+
+    Returns
+    -------
+    Number of values missed.
+    """
+    n = table.shape[1]
+    n_missed = 0
+    for i in range(indptr.size - 1):
+        row = table[i if table.shape[0] > 1 else 0]
+        for p in range(indptr[i], indptr[i + 1]):
+            x = values[p]
+            count = np.int64(x) if abs(x) < n else np.int64(-1)
+            if count >= 0 and count == x:
+                values[p] = row[count]
+            else:
+                missed[n_missed] = p
+                n_missed += 1
+    return n_missed
+
+
+@nb.njit(nogil=True, cache=True)
+def row_totals(indptr, indices, data, counted, totals):
+    """Fill the unknown (NaN) entries of `totals`, `(n_rows,)`, with sums over the columns that `counted` marks.
+
+    `counted` is `(n_source_columns,)` booleans, or empty for all columns.
+    """
+    count_all = counted.size == 0
+    for i in range(indptr.size - 1):
+        if not np.isnan(totals[i]):
+            continue
+        total = 0.0
+        for p in range(indptr[i], indptr[i + 1]):
+            if count_all or counted[indices[p]]:
+                total += data[p]
+        totals[i] = total

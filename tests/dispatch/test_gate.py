@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+import scanpy as sc
+
+from scanpy_oom import MemoryBudgetExceeded, OOMMatrix, Override, UnsupportedOutOfMemory, hookimpl
+from scanpy_oom.dispatch.gate import look
+from scanpy_oom.dispatch.hookspecs import DispatchedCall
+from scanpy_oom.dispatch.manager import plugin_manager
+
+
+@dataclass
+class Plugin:
+    """Overrides functions and keeps what it observes."""
+
+    overrides: list[Override] = field(default_factory=list)
+    calls: list[DispatchedCall] = field(default_factory=list)
+
+    @hookimpl
+    def scanpy_oom_overrides(self) -> list[Override]:
+        return self.overrides
+
+    @hookimpl
+    def scanpy_oom_observe(self, call: DispatchedCall) -> None:
+        self.calls.append(call)
+
+
+@pytest.fixture
+def plugin() -> Iterator[Plugin]:
+    plugin = Plugin()
+    plugin_manager().register(plugin)
+    yield plugin
+    plugin_manager().unregister(plugin)
+
+
+def test_nothing_is_decided_where_nothing_is_out_of_memory(memory: ad.AnnData) -> None:
+    function = sc.pp.log1p.__wrapped__
+    assert look(function, "pp.log1p", (memory,), {}) is None
+    assert look(function, "pp.log1p", (memory.X,), {}) is None
+    assert look(function, "pp.log1p", (), {"data": memory[:3]}) is None
+
+
+def test_the_matrix_decides_and_not_the_anndata(oom: ad.AnnData, plugin: Plugin) -> None:
+    oom.layers["mine"] = oom.X.to_memory()
+    sc.pp.log1p(oom, layer="mine")
+    assert not plugin.calls
+    assert isinstance(oom.X, OOMMatrix)
+    sc.pp.log1p(oom)
+    assert [call.function for call in plugin.calls] == ["pp.log1p"]
+
+
+def test_a_view_is_out_of_memory_as_what_it_is_a_view_of(oom: ad.AnnData, plugin: Plugin) -> None:
+    sc.pp.calculate_qc_metrics(oom[:10, :20], percent_top=None)
+    assert [call.how for call in plugin.calls] == ["out of memory"]
+
+
+def test_a_bare_matrix_is_run_out_of_memory(oom: ad.AnnData, plugin: Plugin) -> None:
+    kept, counts = sc.pp.filter_cells(oom.X, min_counts=10)
+    expected = sc.pp.filter_cells(oom.X.to_memory(), min_counts=10)
+    np.testing.assert_array_equal(kept, expected[0])
+    np.testing.assert_array_equal(counts, expected[1])
+    assert [call.how for call in plugin.calls] == ["out of memory"]
+
+
+def test_an_override_of_a_plugin_comes_before_the_built_in_one(oom: ad.AnnData, plugin: Plugin) -> None:
+    def log1p(data: ad.AnnData, *, base: float | None = None) -> str:
+        return f"base {base}"
+
+    plugin.overrides = [Override("pp.log1p", log1p)]
+    assert sc.pp.log1p(oom, base=2) == "base 2"
+
+
+def test_an_override_may_stand_in_another_module(oom: ad.AnnData, plugin: Plugin) -> None:
+    plugin.overrides = [Override("pp.sqrt", "inspect:unwrap")]
+    assert sc.pp.sqrt(oom) is oom
+
+
+def test_an_argument_that_an_override_does_not_know_is_not_ignored(oom: ad.AnnData, plugin: Plugin) -> None:
+    def log1p(data: ad.AnnData) -> str:
+        return "ran"
+
+    plugin.overrides = [Override("pp.log1p", log1p)]
+    assert sc.pp.log1p(oom) == "ran"
+    sc.pp.log1p(oom, base=2)
+    assert plugin.calls[-1].how == "materialised"
+    assert plugin.calls[-1].reason == "its out-of-memory version does not know the argument 'base'"
+
+
+def test_an_override_that_declines_is_replaced_by_scanpy(oom: ad.AnnData, memory: ad.AnnData, plugin: Plugin) -> None:
+    def log1p(data: ad.AnnData, **kwargs: Any) -> None:
+        reason = "of the weather"
+        raise UnsupportedOutOfMemory(reason)
+
+    plugin.overrides = [Override("pp.log1p", log1p)]
+    sc.pp.log1p(oom)
+    sc.pp.log1p(memory)
+    assert (plugin.calls[0].how, plugin.calls[0].reason) == ("materialised", "of the weather")
+    np.testing.assert_array_equal(oom.X.toarray(), memory.X.toarray())
+
+
+@pytest.mark.parametrize("error", [ValueError, MemoryBudgetExceeded, KeyboardInterrupt])
+def test_other_errors_of_an_override_are_not_hidden(oom: ad.AnnData, plugin: Plugin, error: type[BaseException]) -> None:
+    def log1p(data: ad.AnnData, **kwargs: Any) -> None:
+        raise error
+
+    plugin.overrides = [Override("pp.log1p", log1p)]
+    with pytest.raises(error):
+        sc.pp.log1p(oom)
+    assert not plugin.calls
+
+
+def test_wrong_arguments_are_refused_by_scanpy_itself(oom: ad.AnnData) -> None:
+    with pytest.raises(TypeError, match=r"combat\(\).*no_such"):
+        sc.pp.combat(oom, no_such=1)
+    with pytest.raises(KeyError, match="no_such"):
+        sc.pp.log1p(oom, layer="no_such")
+
+
+def test_observers_are_told_what_a_call_has_cost(oom: ad.AnnData, plugin: Plugin) -> None:
+    sc.pp.calculate_qc_metrics(oom, percent_top=None, inplace=True)
+    sc.tl.score_genes(oom, ["gene1", "gene2"], use_raw=False)
+    out_of_memory, materialised = plugin.calls
+    assert (out_of_memory.function, out_of_memory.how, out_of_memory.reason) == ("pp.calculate_qc_metrics", "out of memory", None)
+    assert out_of_memory.passes == 1
+    assert 0 < out_of_memory.bytes_read <= oom.X.source.nbytes
+    assert out_of_memory.seconds > 0
+    assert (materialised.function, materialised.how) == ("tl.score_genes", "materialised")
+    assert materialised.reason == "there is no out-of-memory version of it yet"
+    assert materialised.passes >= 1
+
+
+def test_a_call_within_a_call_is_looked_at_too(oom: ad.AnnData, plugin: Plugin) -> None:
+    sc.pp.recipe_zheng17(oom, n_top_genes=30)
+    functions = [call.function for call in plugin.calls]
+    assert {"pp.filter_genes", "pp.normalize_total", "pp.filter_genes_dispersion", "pp.log1p", "pp.scale"} <= set(functions)
+
+
+def test_an_observer_that_fails_harms_no_call(oom: ad.AnnData, plugin: Plugin) -> None:
+    plugin.calls = None
+    with pytest.warns(RuntimeWarning, match=r"observer failed after pp\.log1p: AttributeError"):
+        sc.pp.log1p(oom)
+    assert "log1p" in oom.uns

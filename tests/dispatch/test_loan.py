@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+from scipy import sparse
+
+from scanpy_oom import MemoryBudgetExceeded, OOMMatrix, Override, hookimpl, settings
+from scanpy_oom.dispatch.manager import plugin_manager
+from scanpy_oom.dispatch.patching import patch, unpatch
+from scanpy_oom.dispatch.table import BUILTIN
+
+Snapshot = Callable[[ad.AnnData], dict[str, object]]
+
+
+@pytest.fixture
+def no_overrides() -> Iterator[None]:
+    """Every function as if it had no out-of-memory version."""
+
+    class Plugin:
+        @hookimpl
+        def scanpy_oom_overrides(self) -> list[Override]:
+            return [Override(override.function, None, override.uses) for override in BUILTIN]
+
+    plugin = Plugin()
+    plugin_manager().register(plugin)
+    yield
+    plugin_manager().unregister(plugin)
+
+
+def dense(matrix: Any) -> np.ndarray:
+    matrix = matrix.to_memory() if isinstance(matrix, OOMMatrix) else matrix
+    return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+
+
+def assert_same(a: ad.AnnData, b: ad.AnnData) -> None:
+    """Equal in all but where the matrices are."""
+    assert a.shape == b.shape
+    pd.testing.assert_frame_equal(a.obs, b.obs)
+    pd.testing.assert_frame_equal(a.var, b.var)
+    assert a.uns.keys() == b.uns.keys()
+    for name in ("obsm", "varm", "obsp", "varp"):
+        assert getattr(a, name).keys() == getattr(b, name).keys()
+    np.testing.assert_array_equal(dense(a.X), dense(b.X))
+    assert a.layers.keys() == b.layers.keys()
+    for name in a.layers:
+        np.testing.assert_array_equal(dense(a.layers[name]), dense(b.layers[name]))
+    assert (a.raw is None) == (b.raw is None)
+    if a.raw is not None:
+        np.testing.assert_array_equal(dense(a.raw.X), dense(b.raw.X))
+        pd.testing.assert_frame_equal(a.raw.var, b.raw.var)
+
+
+CALLS = {
+    "sets X": lambda a: sc.pp.sqrt(a),
+    "changes X in place": lambda a: sc.pp.log1p(a),
+    "makes X dense": lambda a: sc.pp.scale(a),
+    "sets a layer": lambda a: sc.pp.log1p(a, layer="counts"),
+    "sets X and layers": lambda a: sc.pp.normalize_per_cell(a, layers="all"),
+    "sets obs": lambda a: sc.tl.score_genes(a, ["gene1", "gene2"], use_raw=False),
+    "sets obs from raw": lambda a: sc.tl.score_genes(a, ["gene1", "gene59"]),
+    "sets obsm, varm, uns": lambda a: sc.pp.pca(a, n_comps=3),
+    "sets uns": lambda a: sc.tl.rank_genes_groups(a, "kind", use_raw=False),
+    "drops rows": lambda a: sc.pp.filter_cells(a, min_genes=25),
+    "drops columns": lambda a: sc.pp.filter_genes(a, min_cells=20),
+    "returns an array": lambda a: sc.pp.combat(a, "kind", inplace=False),
+    "returns frames": lambda a: sc.pp.calculate_qc_metrics(a, percent_top=None),
+    "returns another AnnData": lambda a: sc.get.aggregate(a, "kind", "sum"),
+    "returns a copy": lambda a: sc.pp.sqrt(a, copy=True),
+    "returns a copy with X as it was": lambda a: sc.tl.score_genes(a, ["gene1"], use_raw=False, copy=True),
+}
+
+
+@pytest.mark.usefixtures("no_overrides")
+@pytest.mark.parametrize("case", CALLS)
+def test_a_materialised_call_does_what_it_does_in_memory(case: str, oom: ad.AnnData, memory: ad.AnnData) -> None:
+    found, expected = CALLS[case](oom), CALLS[case](memory)
+    assert_same(oom, memory)
+    assert type(found) is type(expected)
+    if isinstance(found, ad.AnnData):
+        assert_same(found, expected)
+    elif isinstance(found, tuple):
+        for ours, scanpys in zip(found, expected, strict=True):
+            pd.testing.assert_frame_equal(ours, scanpys)
+    elif found is not None:
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.usefixtures("no_overrides")
+def test_matrices_that_were_not_changed_stay_on_disk(oom: ad.AnnData, snapshot: Snapshot) -> None:
+    before = snapshot(oom)["matrices"]
+    sc.tl.score_genes(oom, ["gene1", "gene2"], use_raw=False)
+    sc.tl.score_genes(oom, ["gene1", "gene2"], use_raw=True)
+    sc.get.aggregate(oom, "kind", "sum", layer="counts")
+    assert snapshot(oom)["matrices"] == before
+
+
+@pytest.mark.usefixtures("no_overrides")
+def test_only_what_a_call_uses_is_brought_into_memory(oom: ad.AnnData) -> None:
+    raw, counts = oom.raw.X, oom.layers["counts"]
+    sc.pp.sqrt(oom)
+    assert sparse.issparse(oom.X)
+    assert oom.raw.X is raw
+    assert oom.layers["counts"] is counts
+    assert isinstance(raw, OOMMatrix)
+
+
+@pytest.mark.usefixtures("no_overrides")
+def test_one_matrix_in_two_places_is_changed_in_one(oom: ad.AnnData, memory: ad.AnnData) -> None:
+    oom.layers["same"] = oom.X
+    memory.layers["same"] = memory.X.copy()
+    for adata in (oom, memory):
+        sc.pp.normalize_per_cell(adata, layers=["same"])
+        sc.pp.log1p(adata)
+    assert_same(oom, memory)
+
+
+@pytest.mark.usefixtures("no_overrides")
+def test_rows_that_a_call_drops_are_dropped_from_what_stays_on_disk(oom: ad.AnnData) -> None:
+    sc.pp.filter_cells(oom, min_genes=25)
+    assert oom.n_obs < 90
+    assert isinstance(oom.layers["counts"], OOMMatrix)
+    assert isinstance(oom.raw.X, OOMMatrix)
+    assert oom.layers["counts"].shape == oom.shape
+
+
+@pytest.mark.usefixtures("no_overrides")
+def test_a_copy_keeps_on_disk_what_was_not_changed(oom: ad.AnnData) -> None:
+    copy = sc.tl.score_genes(oom, ["gene1", "gene2"], use_raw=False, copy=True)
+    assert copy.X is oom.X
+    assert "score" in copy.obs
+    assert "score" not in oom.obs
+
+
+@pytest.mark.usefixtures("no_overrides")
+def test_annotations_are_changed_where_users_hold_them(oom: ad.AnnData) -> None:
+    obs, uns, obsm = oom.obs, oom.uns, oom.obsm["X_pca"]
+    sc.tl.score_genes(oom, ["gene1", "gene2"], use_raw=False)
+    assert oom.obs is obs
+    assert oom.uns is uns
+    assert oom.obsm["X_pca"] is obsm
+
+
+def break_down(adata: ad.AnnData, *, error: type[BaseException]) -> None:
+    """Changes all that it can, and fails."""
+    adata.obs["depth"] += 1
+    adata.obs["new"] = 0
+    adata.var["new"] = 0
+    adata.uns["new"] = 0
+    adata.obsm["X_pca"][:] = 0
+    adata.X.data[:] = 0
+    adata.layers["counts"] = adata.X
+    adata._inplace_subset_obs(np.arange(3))
+    raise error
+
+
+@pytest.fixture
+def failing() -> Iterator[Callable[..., None]]:
+    """`break_down`, as if it were `sc.pp.sqrt`."""
+    unpatch()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sc.pp, "sqrt", break_down)
+        patch([Override("pp.sqrt")])
+        yield sc.pp.sqrt
+        unpatch()
+    patch()
+
+
+@pytest.mark.parametrize("error", [ValueError, MemoryError, KeyboardInterrupt])
+def test_a_call_that_fails_leaves_the_anndata_as_it_was(
+    oom: ad.AnnData, failing: Callable[..., None], error: type[BaseException], snapshot: Snapshot
+) -> None:
+    before = snapshot(oom)
+    with pytest.raises(error):
+        failing(oom, error=error)
+    assert snapshot(oom) == before
+
+
+def test_a_call_that_fails_leaves_a_view_a_view(
+    oom: ad.AnnData, failing: Callable[..., None], snapshot: Snapshot
+) -> None:
+    view, before = oom[:20], snapshot(oom)
+    with pytest.raises(ZeroDivisionError):
+        failing(view, error=ZeroDivisionError)
+    assert view.is_view
+    assert view.n_obs == 20
+    assert snapshot(oom) == before
+
+
+@pytest.mark.usefixtures("no_overrides")
+@pytest.mark.parametrize("case", ["changes X in place", "sets X", "sets obs", "drops rows", "sets obsm, varm, uns"])
+def test_a_view_that_is_written_to_becomes_an_anndata_of_its_own(
+    case: str, oom: ad.AnnData, memory: ad.AnnData, snapshot: Snapshot
+) -> None:
+    before = snapshot(oom)
+    on_disk, in_memory = oom[5:65, :50], memory[5:65, :50].copy()
+    CALLS[case](on_disk)
+    CALLS[case](in_memory)
+    assert not on_disk.is_view
+    assert_same(on_disk, in_memory)
+    assert snapshot(oom) == before
+
+
+@pytest.mark.usefixtures("no_overrides")
+def test_a_view_that_is_only_read_stays_one(oom: ad.AnnData) -> None:
+    view = oom[5:65, ::2]
+    result = sc.get.aggregate(view, "kind", "sum")
+    assert view.is_view
+    assert isinstance(view.X, OOMMatrix)
+    np.testing.assert_array_equal(dense(result.layers["sum"]), dense(sc.get.aggregate(view.to_memory(), "kind", "sum").layers["sum"]))
+
+
+@pytest.mark.usefixtures("no_overrides")
+def test_a_view_that_becomes_actual_keeps_on_disk_what_was_not_changed(oom: ad.AnnData) -> None:
+    view = oom[5:65]
+    sc.tl.score_genes(view, ["gene1", "gene2"], use_raw=False)
+    assert not view.is_view
+    assert isinstance(view.X, OOMMatrix)
+    assert isinstance(view.layers["counts"], OOMMatrix)
+
+
+@pytest.mark.usefixtures("no_overrides")
+def test_a_bare_matrix_is_left_alone(oom: ad.AnnData) -> None:
+    before = dense(oom.X)
+    np.testing.assert_array_equal(dense(sc.pp.log1p(oom.X)), np.log1p(before))
+    np.testing.assert_array_equal(dense(oom.X), before)
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What scanpy logs."""
+    before = sc.settings.logfile
+    sc.settings.logfile = io.StringIO()
+    yield sc.settings.logfile
+    sc.settings.logfile = before
+
+
+def test_it_is_said_once_for_each_function(oom: ad.AnnData, log: io.StringIO) -> None:
+    for _ in range(2):
+        sc.tl.score_genes(oom, ["gene1", "gene2"], use_raw=False)
+    sc.get.aggregate(oom, "kind", "sum", layer="counts")
+    said = log.getvalue()
+    assert said.count("sc.tl.score_genes brings adata.X into memory (") == 1
+    assert said.count("sc.get.aggregate brings adata.layers['counts'] into memory (") == 1
+    assert said.count("there is no out-of-memory version of it yet") == 2
+
+
+def test_what_would_not_fit_is_refused_before_anything_happens(
+    oom: ad.AnnData, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "memory_limit", oom.X.nbytes_in_memory * 1.5)
+    before = snapshot(oom)
+    sc.tl.score_genes(oom, ["gene1"], use_raw=False, score_name="fits")
+    del oom.obs["fits"]
+    with pytest.raises(MemoryBudgetExceeded) as caught:
+        sc.pp.normalize_per_cell(oom, layers=["counts"])
+    for part in (
+        "sc.pp.normalize_per_cell",
+        "adata.X and adata.layers['counts']",
+        "there is no out-of-memory version of it yet",
+        "fewer cells or genes",
+        "scanpy_oom.settings.memory_limit = ",
+    ):
+        assert part in str(caught.value)
+    assert snapshot(oom) == before

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import timeit
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+import scanpy as sc
+from scipy import sparse
+
+from scanpy_oom.dispatch.wrappers_importlib_bootstrap import around_override
+
+
+def plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function.__wrapped__
+
+
+def recorded(call: Callable[[], Any]) -> list[tuple[str, str, int]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    # Lines of this file as counted from the call. Deprecations are anndata's and pandas' own affairs.
+    found = [w for w in caught if not issubclass(w.category, DeprecationWarning)]
+    first = call.__code__.co_firstlineno
+    return [(str(w.message), w.filename, w.lineno - first * (w.filename == __file__)) for w in found]
+
+
+def empty_cell() -> ad.AnnData:
+    return ad.AnnData(sparse.csr_matrix(np.array([[0, 0], [1, 2]], dtype=np.float32)))
+
+
+CALLS = {
+    "by position": lambda normalize_total: lambda: normalize_total(empty_cell()[1:].copy(), 1e4),
+    "empty cells": lambda normalize_total: lambda: normalize_total(empty_cell()),
+    "a view": lambda normalize_total: lambda: normalize_total(empty_cell()[:1]),
+}
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_a_warning_names_the_line_that_it_would_name_otherwise(case: str) -> None:
+    wrapped, unwrapped = (recorded(CALLS[case](f)) for f in (sc.pp.normalize_total, plain(sc.pp.normalize_total)))
+    assert wrapped
+    assert wrapped == unwrapped
+
+
+def test_a_warning_for_the_caller_names_the_callers_line() -> None:
+    (warning,) = recorded(CALLS["by position"](sc.pp.normalize_total))
+    assert warning[1:] == (__file__, 0)
+
+
+def test_a_warning_of_an_override_names_the_callers_line(oom: ad.AnnData, memory: ad.AnnData) -> None:
+    expected = recorded(lambda: plain(sc.pp.normalize_total)(memory, 1e4))
+    assert recorded(lambda: sc.pp.normalize_total(oom, 1e4)) == expected
+
+
+def test_a_materialised_call_warns_as_it_would_in_memory(oom: ad.AnnData, memory: ad.AnnData) -> None:
+    in_memory, on_disk = memory[:20], oom[:20]
+    expected = recorded(lambda: plain(sc.pp.downsample_counts)(in_memory, counts_per_cell=10))
+    assert expected
+    assert recorded(lambda: sc.pp.downsample_counts(on_disk, counts_per_cell=10)) == expected
+
+
+def test_errors_are_scanpys_own(memory: ad.AnnData) -> None:
+    with pytest.raises(KeyError, match="no_such"):
+        sc.pp.log1p(memory, layer="no_such")
+    with pytest.raises(TypeError, match="no_such"):
+        sc.pp.log1p(memory, no_such=1)
+
+
+def test_a_wrapper_costs_no_more_than_some_microseconds(oom: ad.AnnData, memory: ad.AnnData) -> None:
+    def log1p(data: object) -> None:
+        pass
+
+    wrapper = around_override(log1p, "pp.log1p")
+
+    def cost(function: Callable[[object], None], data: object) -> float:
+        return min(timeit.repeat(lambda: function(data), number=1000, repeat=5)) / 1000
+
+    assert cost(wrapper, memory.X) - cost(log1p, memory.X) < 10e-6
+    assert cost(wrapper, memory) - cost(log1p, memory) < 100e-6

@@ -1,0 +1,1 @@
+"""A storage format and an override for scanpy-oom."""

@@ -1,0 +1,110 @@
+"""The layers of the package: imports point down only. Read from the source, also where they stand in functions."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import scanpy_oom
+
+ROOT = Path(scanpy_oom.__file__).parent
+
+# From top to bottom. Parts of one layer may not import each other, unless they are one part.
+LAYERS = [
+    {"__main__", "cli", "demo", "report"},
+    {"dispatch"},
+    {"experimental", "get", "pl", "pp", "tl"},
+    {"passes"},
+    {"matrix"},
+    {"kernels"},
+    {"io"},
+    {"errors", "settings"},
+]
+HEIGHT = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
+
+# Overrides call one another, as scanpy's own functions do.
+MAY_IMPORT_EACH_OTHER = [{"__main__", "cli", "demo", "report"}, {"experimental", "get", "pl", "pp", "tl"}]
+
+FORBIDDEN = {
+    "kernels": {"anndata", "h5py", "scanpy", "pandas"},
+    "io": {"scanpy"},
+    "matrix": {"h5py", "numba", "cupy"},
+    "passes": {"h5py", "scanpy"},
+    **dict.fromkeys(["experimental", "get", "pl", "pp", "tl"], {"h5py", "numba", "cupy"}),
+}
+
+modules = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+every_module = pytest.mark.parametrize("module", modules, ids=str)
+
+
+def part_of(module: Path) -> str:
+    return module.parts[0].removesuffix(".py")
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imports(node: ast.AST, package: list[str], *, types: bool) -> Iterator[str]:
+    """Absolute names of all modules that are imported, those for type checkers only where `types`."""
+    for child in ast.iter_child_nodes(node):
+        if is_type_checking(child) and not types:
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            above = package[: len(package) - child.level + 1] if child.level else []
+            base = ".".join([*above, *([child.module] if child.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in child.names)
+        yield from imports(child, package, types=types)
+
+
+def imported(module: Path, *, types: bool = False) -> list[str]:
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    return list(imports(tree, ["scanpy_oom", *module.parts[:-1]], types=types))
+
+
+def own_parts(names: list[str]) -> set[str]:
+    parts = {name.split(".")[1] for name in names if name.startswith("scanpy_oom.")}
+    return parts & HEIGHT.keys()
+
+
+def test_every_part_has_its_layer() -> None:
+    assert {part_of(module) for module in modules} <= HEIGHT.keys()
+
+
+@every_module
+def test_imports_point_down(module: Path) -> None:
+    part = part_of(module)
+    for other in own_parts(imported(module)) - {part}:
+        together = any({part, other} <= group for group in MAY_IMPORT_EACH_OTHER)
+        assert HEIGHT[other] < HEIGHT[part] or together, f"{module} imports {other}"
+
+
+@every_module
+def test_no_part_knows_what_it_is_not_to_know(module: Path) -> None:
+    packages = {name.partition(".")[0] for name in imported(module)}
+    assert not packages & FORBIDDEN.get(part_of(module), set())
+
+
+@every_module
+def test_only_dispatch_sets_attributes_on_scanpy(module: Path) -> None:
+    if part_of(module) == "dispatch":
+        return
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    aliases = {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name.partition(".")[0] in {"anndata", "scanpy"}
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            root = node.value
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            assert not (isinstance(root, ast.Name) and root.id in aliases), f"{module}:{node.lineno}"
