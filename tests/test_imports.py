@@ -1,4 +1,4 @@
-"""The layers of the package: imports point down only. Read from the source, also where they stand in functions."""
+"""The layers of the package, read from its source: imports point down only."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ MAY_IMPORT_EACH_OTHER = [{"__main__", "cli", "demo", "report"}, {"experimental",
 FORBIDDEN = {
     "kernels": {"anndata", "h5py", "scanpy", "pandas"},
     "io": {"scanpy"},
-    "matrix": {"h5py", "numba", "cupy"},
-    "passes": {"h5py", "scanpy"},
-    **dict.fromkeys(["experimental", "get", "pl", "pp", "tl"], {"h5py", "numba", "cupy"}),
+    **{part: {"h5py", "numba", "cupy"} for part in ("experimental", "get", "pl", "pp", "tl")},
 }
 
 modules = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
@@ -44,27 +42,20 @@ def part_of(module: Path) -> str:
     return module.parts[0].removesuffix(".py")
 
 
-def is_type_checking(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
-def imports(node: ast.AST, package: list[str], *, types: bool) -> Iterator[str]:
-    """Absolute names of all modules that are imported, those for type checkers only where `types`."""
-    for child in ast.iter_child_nodes(node):
-        if is_type_checking(child) and not types:
-            continue
+def imports(node: ast.AST, package: list[str]) -> Iterator[str]:
+    """Absolute names of all that is imported, in functions and for type checkers too."""
+    for child in ast.walk(node):
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             above = package[: len(package) - child.level + 1] if child.level else []
             base = ".".join([*above, *([child.module] if child.module else [])])
             yield from (f"{base}.{alias.name}" for alias in child.names)
-        yield from imports(child, package, types=types)
 
 
-def imported(module: Path, *, types: bool = False) -> list[str]:
+def imported(module: Path) -> list[str]:
     tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
-    return list(imports(tree, ["scanpy_oom", *module.parts[:-1]], types=types))
+    return list(imports(tree, ["scanpy_oom", *module.parts[:-1]]))
 
 
 def own_parts(names: list[str]) -> set[str]:

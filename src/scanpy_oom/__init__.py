@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .settings import settings
 
 if TYPE_CHECKING:
-    from .dispatch.hookspecs import hookimpl
     from .dispatch.activation import disable, enable, load_ipython_extension, unload_ipython_extension
+    from .dispatch.hookspecs import hookimpl
     from .dispatch.readers import read_h5ad
     from .dispatch.table import Override
     from .errors import CorruptFileError, MemoryBudgetExceeded, NotAnH5adError, OOMError, UnsupportedOutOfMemory

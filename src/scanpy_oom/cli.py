@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    The exit code: 0 if all went well, 1 if the demo failed or its results disagree, 2 if the input is at fault.
+    The exit code: 0 if all went well, 1 if the demo failed or its results disagree, 2 if the input is at fault,
+    130 if it was interrupted.
     """
     parser = argparse.ArgumentParser(
         prog="scanpy-oom", description='Scanpy out of memory: sc.read_h5ad(path, backed="oom").'
@@ -35,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True)
     _add_demo(commands)
     args = parser.parse_args(argv)
-    return args.run(args)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nscanpy-oom: interrupted\n")
+        return 130  # as shells have it
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -105,7 +105,9 @@ def test_an_override_that_declines_is_replaced_by_scanpy(oom: ad.AnnData, memory
 
 
 @pytest.mark.parametrize("error", [ValueError, MemoryBudgetExceeded, KeyboardInterrupt])
-def test_other_errors_of_an_override_are_not_hidden(oom: ad.AnnData, plugin: Plugin, error: type[BaseException]) -> None:
+def test_other_errors_of_an_override_are_not_hidden(
+    oom: ad.AnnData, plugin: Plugin, error: type[BaseException]
+) -> None:
     def log1p(data: ad.AnnData, **kwargs: Any) -> None:
         raise error
 
@@ -126,7 +128,8 @@ def test_observers_are_told_what_a_call_has_cost(oom: ad.AnnData, plugin: Plugin
     sc.pp.calculate_qc_metrics(oom, percent_top=None, inplace=True)
     sc.tl.score_genes(oom, ["gene1", "gene2"], use_raw=False)
     out_of_memory, materialised = plugin.calls
-    assert (out_of_memory.function, out_of_memory.how, out_of_memory.reason) == ("pp.calculate_qc_metrics", "out of memory", None)
+    assert (out_of_memory.function, out_of_memory.how) == ("pp.calculate_qc_metrics", "out of memory")
+    assert out_of_memory.reason is None
     assert out_of_memory.passes == 1
     assert 0 < out_of_memory.bytes_read <= oom.X.source.nbytes
     assert out_of_memory.seconds > 0
@@ -137,8 +140,8 @@ def test_observers_are_told_what_a_call_has_cost(oom: ad.AnnData, plugin: Plugin
 
 def test_a_call_within_a_call_is_looked_at_too(oom: ad.AnnData, plugin: Plugin) -> None:
     sc.pp.recipe_zheng17(oom, n_top_genes=30)
-    functions = [call.function for call in plugin.calls]
-    assert {"pp.filter_genes", "pp.normalize_total", "pp.filter_genes_dispersion", "pp.log1p", "pp.scale"} <= set(functions)
+    steps = {"filter_genes", "normalize_total", "filter_genes_dispersion", "log1p", "scale"}
+    assert {f"pp.{step}" for step in steps} <= {call.function for call in plugin.calls}
 
 
 def test_an_observer_that_fails_harms_no_call(oom: ad.AnnData, plugin: Plugin) -> None:

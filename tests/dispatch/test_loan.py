@@ -213,7 +213,9 @@ def test_a_view_that_is_only_read_stays_one(oom: ad.AnnData) -> None:
     result = sc.get.aggregate(view, "kind", "sum")
     assert view.is_view
     assert isinstance(view.X, OOMMatrix)
-    np.testing.assert_array_equal(dense(result.layers["sum"]), dense(sc.get.aggregate(view.to_memory(), "kind", "sum").layers["sum"]))
+    np.testing.assert_array_equal(
+        dense(result.layers["sum"]), dense(sc.get.aggregate(view.to_memory(), "kind", "sum").layers["sum"])
+    )
 
 
 @pytest.mark.usefixtures("no_overrides")

@@ -53,7 +53,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "kwargs", "expected"), CASES)
-def test_the_matrices_that_a_call_uses(name: str, kwargs: dict[str, Any], expected: list[str], memory: ad.AnnData) -> None:
+def test_the_matrices_that_a_call_uses(
+    name: str, kwargs: dict[str, Any], expected: list[str], memory: ad.AnnData
+) -> None:
     assert used(name, memory, **kwargs) == expected
 
 

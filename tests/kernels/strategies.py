@@ -1,12 +1,10 @@
-"""Random blocks and programs."""
+"""Random blocks."""
 
 from __future__ import annotations
 
 import numpy as np
 from hypothesis import strategies as st
 from scipy import sparse
-
-from scanpy_oom.kernels.program import Instruction, Op
 
 
 @st.composite
@@ -29,27 +27,3 @@ def blocks(draw: st.DrawFn, *, max_rows: int = 12, max_columns: int = 9, negativ
     indptr = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
     data = values[rows, columns].astype(np.float32)
     return sparse.csr_matrix((data, columns.astype(np.int32), indptr.astype(np.int64)), shape=stored.shape)
-
-
-@st.composite
-def instructions(draw: st.DrawFn, n_rows: int, n_columns: int) -> list[Instruction]:
-    """A short chain of operations that are defined for all values."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    steps = []
-    for _ in range(draw(st.integers(0, 5))):
-        kind = draw(st.sampled_from(["row", "column", "scalar", "unary"]))
-        mask = rng.random(n_rows) < 0.5 if draw(st.booleans()) else None
-        single = draw(st.booleans())
-        if kind == "row":
-            op = draw(st.sampled_from([Op.MULTIPLY_ROW, Op.DIVIDE_ROW]))
-            steps.append(Instruction(op, row=rng.uniform(0.5, 2, n_rows), only_rows=mask, single=single))
-        elif kind == "column":
-            op = draw(st.sampled_from([Op.MULTIPLY_COLUMN, Op.SUBTRACT_COLUMN, Op.DIVIDE_COLUMN]))
-            steps.append(Instruction(op, column=rng.uniform(0.5, 2, n_columns), only_rows=mask, single=single))
-        elif kind == "scalar":
-            op = draw(st.sampled_from([Op.MULTIPLY, Op.DIVIDE, Op.CLIP_MAX, Op.CLIP_MIN, Op.GREATER, Op.NOT_EQUAL]))
-            steps.append(Instruction(op, scalar=float(rng.uniform(0.5, 2)), only_rows=mask, single=single))
-        else:
-            op = draw(st.sampled_from([Op.ABS, Op.SQUARE, Op.SIGN, Op.TRUNCATE, Op.NOOP]))
-            steps.append(Instruction(op, only_rows=mask, single=single))
-    return steps

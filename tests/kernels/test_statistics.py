@@ -69,3 +69,29 @@ def test_extrema_count_fractions_and_negatives(block):
         assert out[1] == values.max()
     assert out[2] == (values % 1 != 0).sum()
     assert out[3] == (values < 0).sum()
+
+
+@settings(deadline=None)
+@given(block=blocks(), n_groups=st.integers(1, 3), keep_zeros=st.booleans())
+def test_welford_equals_mean_and_squared_deviations_of_what_is_stored(block, n_groups, keep_zeros):
+    codes = np.random.default_rng(0).integers(-1, n_groups, block.shape[0])
+    shape = (n_groups, block.shape[1])
+    n_stored, mean, m2 = np.zeros(shape, dtype=np.int64), np.zeros(shape), np.zeros(shape)
+    kernels.group_welford(*arrays(block), codes, keep_zeros, n_stored, mean, m2)
+    coo = block.tocoo()
+    for g in range(n_groups):
+        for j in range(block.shape[1]):
+            x = coo.data[(codes[coo.row] == g) & (coo.col == j) & (keep_zeros | (coo.data != 0))].astype(np.float64)
+            assert n_stored[g, j] == x.size
+            if x.size:
+                np.testing.assert_allclose(mean[g, j], x.mean(), rtol=1e-12, atol=1e-12)
+                np.testing.assert_allclose(m2[g, j], ((x - x.mean()) ** 2).sum(), rtol=1e-9, atol=1e-9)
+
+
+def test_squares_of_single_precision_values_are_rounded_to_single_precision():
+    x = np.float64(np.float32(0.1))
+    out = np.zeros((1, 1, 4))
+    args = (np.array([0, 1]), np.array([0], dtype=np.int32), np.array([x]), np.array([0]), np.array([0]))
+    kernels.group_moments(*args, True, out)
+    assert out[0, 0, 1] == np.float32(x) * np.float32(x)
+    assert out[0, 0, 1] != x * x

@@ -100,7 +100,7 @@ def _compile_kernels(counts: Counts, scratch: Path) -> float:
     """
     file = make_small_like(counts, scratch / "small.h5ad")
     plan = Plan(tuple(step for step in STEPS if step not in {*AS_THEY_ARE, "plot"}), "cell_type")
-    with Display("compiling kernels (once per installation)", 1) as display, ThreadPoolExecutor(2) as pool:
+    with Display("compiling kernels", 1, "once per installation") as display, ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(lambda mode: run_workflow(mode, file, scratch / mode, plan), LABELS))
         display.advance(1)
     for outcome in outcomes:

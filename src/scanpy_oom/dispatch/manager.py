@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from importlib.metadata import EntryPoint, entry_points
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["engine", "formats", "kernels", "observe", "overrides", "plugin_manager"]
 
-_lock = Lock()
+_lock = RLock()
 _manager: pluggy.PluginManager | None = None
 
 
@@ -36,12 +36,11 @@ def plugin_manager() -> pluggy.PluginManager:
     global _manager  # noqa: PLW0603
     with _lock:
         if _manager is None:
-            manager = pluggy.PluginManager(GROUP)
-            manager.add_hookspecs(hookspecs)
-            manager.register(builtin, "built-in")
+            _manager = pluggy.PluginManager(GROUP)
+            _manager.add_hookspecs(hookspecs)
+            _manager.register(builtin, "built-in")
             for entry_point in entry_points(group=GROUP):
-                _load(manager, entry_point)
-            _manager = manager
+                _load(_manager, entry_point)
         return _manager
 
 

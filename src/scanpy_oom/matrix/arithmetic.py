@@ -67,7 +67,7 @@ class Arithmetic:
         if not exponent > 0:
             msg = f"zero to the power {exponent!r} is not a number: only positive powers keep a matrix sparse."
             raise ValueError(msg)
-        return self.transform(Elementwise("power", float(exponent), np.result_type(self.dtype, type(exponent))))
+        return self.transform(Elementwise("power", float(exponent), np.power(np.ones(1, self.dtype), exponent).dtype))
 
     def _scaled(self, other: Any, *, divide: bool) -> Any:
         ufunc = np.divide if divide else np.multiply

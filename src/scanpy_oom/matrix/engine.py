@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import h5py
     from scipy import sparse
 
     from .oommatrix import OOMMatrix
@@ -43,6 +46,9 @@ class Engine(Protocol):
 
     def left_product(self, matrix: OOMMatrix, dense: NDArray) -> NDArray[np.float64]:
         """Matrix transposed times a dense `(n_rows, k)`."""
+
+    def write(self, matrix: OOMMatrix, parent: h5py.Group, name: str, dataset_kwargs: Mapping[str, Any]) -> None:
+        """Write the values to a file, in anndata's layout."""
 
 
 _DEFAULT = "scanpy_oom.passes.engine"

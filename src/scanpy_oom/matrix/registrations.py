@@ -5,14 +5,18 @@ The only module that touches anything private of anndata. It works on anndata 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 from anndata._core.file_backing import to_memory
 from anndata._core.index import _subset
 from anndata._core.views import as_view
+from anndata._io.specs.registry import _REGISTRY, IOSpec
 
+from .engine import engine
 from .oommatrix import OOMMatrix
 from .selection import normalize_axis_index
 
@@ -44,6 +48,19 @@ def _(matrix: OOMMatrix, view_args: Any) -> OOMMatrix:
 @to_memory.register(OOMMatrix)
 def _(matrix: OOMMatrix, *, copy: bool = False) -> Any:
     return matrix.to_memory()
+
+
+@_REGISTRY.register_write(h5py.Group, OOMMatrix, IOSpec("csr_matrix", "0.1.0"))
+def _(
+    parent: h5py.Group,
+    name: str,
+    matrix: OOMMatrix,
+    *,
+    _writer: Any,
+    dataset_kwargs: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Stream, block by block; a matrix that is dense in memory's terms is written as an array."""
+    engine().write(matrix, parent, name, dataset_kwargs)
 
 
 def root_of(adata: AnnData) -> AnnData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,21 +20,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Block", "BlockReader", "fetch"]
 
+DENSE_CELLS = 2**20
+"""Cells of a block that are made dense at a time."""
+
 
 @dataclass(slots=True)
 class Block:
-    """A run of rows of a matrix, after selection and transforms: a sparse part and, for some chains, a background.
+    """A run of rows of a matrix, after selection and transforms.
+
+    For some chains zeros become other values, the *background*; the stored values less the background are the
+    *sparse part*, for which products and sums are computed as for any sparse matrix.
 
     Parameters
     ----------
     positions
         Positions of the rows in the matrix.
     indptr, indices, values
-        The sparse part, row-compressed; `values` are float64.
+        What is stored, row-compressed; `values` are float64.
     n_columns
         Columns of the matrix.
     background
-        `(n_classes, n_columns)` that each row has on top of the sparse part; empty for none.
+        `(n_classes, n_columns)` values where nothing is stored; empty for zeros.
     row_class
         `(n_rows,)` class of each row; empty if all are of class 0.
     """
@@ -53,7 +60,7 @@ class Block:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the sparse part."""
+        """Bytes of what is stored."""
         return self.indptr.nbytes + self.indices.nbytes + self.values.nbytes
 
     def row_of_entry(self) -> NDArray[np.intp]:
@@ -70,12 +77,34 @@ class Block:
             return self.background[0][self.indices]
         return self.background[self.classes()[self.row_of_entry()], self.indices]
 
+    def sparse_part(self) -> NDArray[np.float64]:
+        """Return the stored values less the background."""
+        return self.values - self.entry_background() if self.background.size else self.values
+
+    def dense_rows(self) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Yield the rows as dense arrays, a few at a time, with the number of the first."""
+        step = max(1, DENSE_CELLS // max(self.n_columns, 1))
+        for start in range(0, self.n_rows, step):
+            yield start, self._dense(start, min(start + step, self.n_rows))
+
     def toarray(self) -> NDArray[np.float64]:
         """Return all values of the block, dense."""
-        out = sparse.csr_matrix((self.values, self.indices, self.indptr), shape=(self.n_rows, self.n_columns)).toarray()
-        if self.background.size:
-            out += self.background[self.classes()]
-        return out
+        return self._dense(0, self.n_rows)
+
+    def _dense(self, start: int, stop: int) -> NDArray[np.float64]:
+        first, last = self.indptr[start], self.indptr[stop]
+        indptr, indices = self.indptr[start : stop + 1] - first, self.indices[first:last]
+        shape = (stop - start, self.n_columns)
+        if not self.background.size:
+            return sparse.csr_matrix((self.values[first:last], indices, indptr), shape=shape).toarray()
+        background = self.background[self.classes()[start:stop]]
+        rows = np.repeat(np.arange(stop - start), np.diff(indptr))
+        increasing = (np.diff(indices) > 0)[np.diff(rows) == 0].all()
+        if increasing or np.unique(rows * self.n_columns + indices).size == indices.size:
+            background[rows, indices] = self.values[first:last]
+            return background
+        # entries stored for one place count as their sum
+        return sparse.csr_matrix((self.sparse_part()[first:last], indices, indptr), shape=shape).toarray() + background
 
 
 def fetch(matrix: OOMMatrix, rows: Rows) -> CSRBlock:
@@ -120,8 +149,6 @@ class BlockReader:
         block = Block(rows.positions, indptr, indices, values, self._n_columns, background, classes)
         if len(self._program):
             self._transform(block, rows)
-        if background.size:
-            block.values -= block.entry_background()
         return block
 
     def _select(self, raw: CSRBlock) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:

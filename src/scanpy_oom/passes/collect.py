@@ -37,27 +37,19 @@ class CollectDense(Reduction):
         return None
 
     def update(self, partial: None, block: Block) -> None:
-        # a wide block is dense for a few rows at a time
-        step = max(1, 2**20 // max(block.n_columns, 1))
-        positions = np.arange(self._out.shape[0])[block.positions] if isinstance(block.positions, slice) else block.positions
-        for start in range(0, block.n_rows, step):
-            part = _rows(block, start, min(start + step, block.n_rows))
-            self._out[positions[start : start + step]] = part
+        first = block.positions.start if isinstance(block.positions, slice) else 0
+        for start, rows in block.dense_rows():
+            stop = start + rows.shape[0]
+            where: Any = slice(first + start, first + stop)
+            if not isinstance(block.positions, slice):
+                where = block.positions[start:stop]
+            self._out[where] = rows
 
     def merge(self, total: None, partial: None) -> None:
         return None
 
     def result(self, total: None) -> NDArray:
         return self._out
-
-
-def _rows(block: Block, start: int, stop: int) -> NDArray[np.float64]:
-    first, last = block.indptr[start], block.indptr[stop]
-    triple = (block.values[first:last], block.indices[first:last], block.indptr[start : stop + 1] - first)
-    out = sparse.csr_matrix(triple, shape=(stop - start, block.n_columns)).toarray()
-    if block.background.size:
-        out += block.background[block.classes()[start:stop]]
-    return out
 
 
 class CollectSparse(Reduction):

@@ -91,7 +91,7 @@ class ExplicitGram(GramOperator):
         n_rows = matrix.shape[0]
         background = matrix.chain.background
         column_sums = class_sums.sum(axis=0)
-        gram += np.triu(gram, 1).T
+        _mirror(gram)
         if background is not None:
             # with a row's sparse part s and background z: (s + z)(s + z)' = ss' + sz' + zs' + zz', summed by class
             counts = background.class_counts(n_rows)
@@ -103,11 +103,22 @@ class ExplicitGram(GramOperator):
         self.column_mean = mean
         self.uncentered_trace = float(np.trace(gram))
         if center:
-            gram -= n_rows * np.outer(mean, mean)
+            for row, value in zip(gram, mean, strict=True):
+                row -= (n_rows * value) * mean
         self.gram: NDArray[np.float64] = gram
 
     def __matmul__(self, dense: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.gram @ dense
+
+
+def _mirror(upper: NDArray[np.float64]) -> None:
+    """Copy the upper triangle to the lower one, a band at a time."""
+    n, step = upper.shape[0], 256
+    for start in range(0, n, step):
+        stop = min(start + step, n)
+        upper[start:stop, :start] = upper[:start, start:stop].T
+        square = upper[start:stop, start:stop]
+        square += np.triu(square, 1).T - np.tril(square, -1)
 
 
 class StreamedGram(GramOperator):
@@ -138,7 +149,8 @@ def leading_eigenpairs(gram: GramOperator, k: int, random: np.random.RandomState
     """
     if isinstance(gram, ExplicitGram):
         n = gram.shape[1]
-        values, vectors = linalg.eigh(gram.gram, subset_by_index=[n - k, n - 1], check_finite=False)
+        # symmetric, so that its transpose is itself, in the order of memory that LAPACK wants
+        values, vectors = linalg.eigh(gram.gram.T, subset_by_index=[n - k, n - 1], check_finite=False)
         return _decomposition(values[::-1], vectors[:, ::-1])
     return _decomposition(*_block_lanczos(gram, k, random, max_basis))
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .collect import CollectDense, CollectSparse
 from .extrema import ExtremaReduction
 from .moments import AxisStatistics
 from .products import LeftProduct, RightProduct
 from .run import Request, run
+from .write import Write
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Mapping
+
+    import h5py
     from numpy.typing import NDArray
     from scipy import sparse
 
@@ -53,6 +58,18 @@ class ThreadsEngine:
     def left_product(self, matrix: OOMMatrix, dense: NDArray) -> NDArray[np.float64]:
         """Multiply the transpose by a dense matrix from the right."""
         return _answer(matrix, LeftProduct(dense))
+
+    def write(self, matrix: OOMMatrix, parent: h5py.Group, name: str, dataset_kwargs: Mapping[str, Any]) -> None:
+        """Write the values of `matrix` to a file, in blocks."""
+        rows = matrix.selection.rows
+        if rows is None or (np.diff(rows) >= 0).all():
+            _answer(matrix, Write(parent, name, dataset_kwargs))
+            return
+        msg = (
+            f"Writing {matrix!r} needs its rows in the order of the source: they were reordered. Sort them "
+            "(`adata[np.sort(...)]`) or bring the object into memory first (`adata.to_memory()`)."
+        )
+        raise NotImplementedError(msg)
 
 
 ENGINE = ThreadsEngine()

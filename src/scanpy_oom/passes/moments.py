@@ -39,15 +39,13 @@ class _Columns:
             self.stored += other.stored
 
     def update(self, block: Block, codes: NDArray[np.int64]) -> None:
-        """Add the stored entries of `block` at their full values."""
-        values = block.values
+        """Add the stored entries of `block`."""
         if self.stored is not None:
-            values = values + block.entry_background()
             groups = codes[block.row_of_entry()]
             places = groups[groups >= 0] * self.stored.shape[1] + block.indices[groups >= 0]
             self.stored += np.bincount(places, minlength=self.stored.size).reshape(self.stored.shape)
         order = np.argsort(codes, kind="stable")
-        group_moments(block.indptr, block.indices, values, codes, order, self._single, self.moments)
+        group_moments(block.indptr, block.indices, block.values, codes, order, self._single, self.moments)
 
     def add_unstored(self, counts: NDArray[np.int64], background: NDArray[np.float64]) -> None:
         """Add what is not stored: `background`, one row a group, in groups of `counts` rows."""
@@ -77,10 +75,12 @@ class AxisStatistics(Reduction):
 
     def update(self, partial: _Columns, block: Block) -> None:
         if self._background is not None:
-            dense = block.toarray()
-            self._row_sum[block.positions] = dense.sum(axis=1)
-            self._row_nnz[block.positions] = np.count_nonzero(dense, axis=1)
-            self._row_npos[block.positions] = np.count_nonzero(dense > 0, axis=1)
+            positions = np.arange(self._row_sum.size)[block.positions]
+            for start, dense in block.dense_rows():
+                at = positions[start : start + dense.shape[0]]
+                self._row_sum[at] = dense.sum(axis=1)
+                self._row_nnz[at] = np.count_nonzero(dense, axis=1)
+                self._row_npos[at] = np.count_nonzero(dense > 0, axis=1)
             partial.update(block, block.classes())
             return
         row_sum = np.empty(block.n_rows)

@@ -61,7 +61,7 @@ class RightProduct(Reduction):
 
     def update(self, partial: None, block: Block) -> None:
         out = np.empty((block.n_rows, self._dense.shape[1]))
-        right_product(block.indptr, block.indices, block.values, self._dense, out)
+        right_product(block.indptr, block.indices, block.sparse_part(), self._dense, out)
         if self._constant is not None:
             out += self._constant[block.classes()]
         self._out[block.positions] = out - self._offset
@@ -110,7 +110,7 @@ class LeftProduct(_Summed):
 
     def update(self, partial: NDArray[np.float64], block: Block) -> None:
         dense = np.ascontiguousarray(self._dense[block.positions])
-        left_product(block.indptr, block.indices, block.values, dense, partial)
+        left_product(block.indptr, block.indices, block.sparse_part(), dense, partial)
 
     def result(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._background is not None:
@@ -132,9 +132,9 @@ class Gram(_Summed):
 
     def update(self, partial: NDArray[np.float64], block: Block) -> None:
         if dense_is_cheaper(block.indptr, block.n_columns):
-            accumulate_gram_dense(block.indptr, block.indices, block.values, partial)
+            accumulate_gram_dense(block.indptr, block.indices, block.sparse_part(), partial)
         else:
-            accumulate_gram_pairs(block.indptr, block.indices, block.values, partial)
+            accumulate_gram_pairs(block.indptr, block.indices, block.sparse_part(), partial)
 
 
 class ClassSums(_Summed):
@@ -146,7 +146,7 @@ class ClassSums(_Summed):
 
     def update(self, partial: NDArray[np.float64], block: Block) -> None:
         places = block.classes()[block.row_of_entry()] * self._shape[1] + block.indices
-        partial += np.bincount(places, weights=block.values, minlength=partial.size).reshape(self._shape)
+        partial += np.bincount(places, weights=block.sparse_part(), minlength=partial.size).reshape(self._shape)
 
 
 class GramProduct(_Summed):
@@ -179,10 +179,10 @@ class GramProduct(_Summed):
 
     def update(self, partial: NDArray[np.float64], block: Block) -> None:
         product = np.empty((block.n_rows, self._dense.shape[1]))
-        right_product(block.indptr, block.indices, block.values, self._dense, product)
+        right_product(block.indptr, block.indices, block.sparse_part(), self._dense, product)
         classes = block.classes()
         product += self._constant[classes]
-        left_product(block.indptr, block.indices, block.values, product, partial[: self._n_columns])
+        left_product(block.indptr, block.indices, block.sparse_part(), product, partial[: self._n_columns])
         np.add.at(partial[self._n_columns :], classes, product)
 
     def result(self, total: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -45,7 +45,7 @@ class SetSums(_Rowwise):
 
     def update(self, partial: None, block: Block) -> None:
         out = np.empty((block.n_rows, self._member.shape[1]))
-        masked_row_sums(block.indptr, block.indices, block.values, self._member, out)
+        masked_row_sums(block.indptr, block.indices, block.sparse_part(), self._member, out)
         if block.background.size:
             out += (block.background @ self._member)[block.classes()]
         self._out[block.positions] = out

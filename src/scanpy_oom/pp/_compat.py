@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scanpy as sc
 from packaging.version import Version
 from scipy import sparse
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCANPY_1_12", "axis_sum_dtype", "count_dtype", "get_obs_rep", "nnz_dtype", "set_obs_rep"]
 
-SCANPY_1_12 = Version(sc.__version__) >= Version("1.12rc1")
+SCANPY_1_12 = Version(version("scanpy")) >= Version("1.12rc1")
 
 
 def _scanpy_axis_sum(x: Any) -> NDArray:

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from scanpy_oom import kernels
+from scanpy_oom.kernels import reference
+
+from .strategies import blocks
+
+
+@settings(deadline=None)
+@given(block=blocks(), data=st.data())
+def test_select_columns_equals_reference_in_any_order_of_columns(block, data):
+    chosen = data.draw(st.permutations(range(block.shape[1])))
+    columns = np.array(chosen[: data.draw(st.integers(0, len(chosen)))], dtype=np.intp)
+    column_map = np.full(block.shape[1], -1, dtype=np.int32)
+    column_map[columns] = np.arange(columns.size)
+    indptr, indices = block.indptr.astype(np.int64), block.indices.astype(np.int32)
+    out_indptr, out = np.empty_like(indptr), np.empty(block.nnz)
+    kept = kernels.select_columns(indptr, indices, block.data, column_map, out_indptr, out)
+    got = sparse.csr_matrix((out[:kept], indices[:kept], out_indptr), shape=(block.shape[0], columns.size))
+    np.testing.assert_array_equal(got.toarray(), reference.select_columns(block, columns).toarray())
+
+
+@settings(deadline=None)
+@given(block=blocks(), one_row=st.booleans(), n=st.integers(1, 5))
+def test_look_up_equals_reference_and_reports_what_it_missed(block, one_row, n):
+    table = np.random.default_rng(0).random((1 if one_row else max(block.shape[0], 1), n))
+    values = block.data.astype(np.float64)
+    indptr, missed = block.indptr.astype(np.int64), np.empty(values.size, dtype=np.int64)
+    rows = np.repeat(np.arange(block.shape[0]), np.diff(indptr))
+    want = reference.look_up(values, rows, table)
+    n_missed = kernels.look_up(indptr, values, table, missed)
+    np.testing.assert_array_equal(values, want)
+    hit = (block.data >= 0) & (block.data < n) & (block.data % 1 == 0)
+    np.testing.assert_array_equal(missed[:n_missed], np.flatnonzero(~hit))
+
+
+def test_look_up_leaves_what_is_not_a_count_alone():
+    values = np.array([np.nan, np.inf, -np.inf, -1.0, 0.5, 1e300, 2.0])
+    missed = np.empty(values.size, dtype=np.int64)
+    n_missed = kernels.look_up(np.array([0, 7]), values, np.array([[10.0, 11.0, 12.0]]), missed)
+    np.testing.assert_array_equal(missed[:n_missed], np.arange(6))
+    np.testing.assert_array_equal(values, [np.nan, np.inf, -np.inf, -1.0, 0.5, 1e300, 12.0])
+
+
+@settings(deadline=None, max_examples=50)
+@given(block=blocks(), known=st.booleans())
+def test_row_totals_fill_what_is_unknown_and_leave_what_is_known(block, known):
+    counted = np.arange(block.shape[1]) % 2 == 0
+    totals = np.full(block.shape[0], np.nan)
+    if known:
+        totals[::2] = -1
+    kernels.row_totals(block.indptr.astype(np.int64), block.indices.astype(np.int32), block.data, counted, totals)
+    want = block.toarray().astype(float)[:, counted].sum(axis=1)
+    if known:
+        want[::2] = -1
+    np.testing.assert_allclose(totals, want, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from scanpy_oom.matrix import OOMMatrix
+
+from ..matrices import counts, dense, oom
+
+
+@pytest.fixture(params=["float32", "float64", "int32", "int64", "uint8", "bool", "float16"])
+def both(request):
+    if request.param == "float16":  # SciPy computes nothing in half precision
+        x = counts(20, 9).toarray().astype("float16")
+    else:
+        x = counts(20, 9, dtype=request.param)
+    return x, oom(x)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+@pytest.mark.parametrize("name", ["sum", "mean"])
+def test_sums_and_means_have_memory_s_values_dtype_and_shape(both, name, axis):
+    x, lazy = both
+    want, got = getattr(x, name)(axis=axis), getattr(lazy, name)(axis=axis)
+    assert type(got) is type(want) or axis is None
+    assert np.asarray(got).dtype == np.asarray(want).dtype
+    np.testing.assert_allclose(got, want, rtol=2e-3 if x.dtype == np.float16 else 1e-6)
+
+
+def test_extremes_and_counts_equal_memory(both):
+    x, lazy = both
+    assert lazy.max() == dense(x).max()
+    assert lazy.min() == dense(x).min()
+    assert lazy.count_nonzero() == np.count_nonzero(dense(x))
+    np.testing.assert_array_equal(lazy.getnnz(axis=0), np.count_nonzero(dense(x), axis=0))
+    if sparse.issparse(x):
+        assert lazy.nnz == x.nnz
+    with pytest.raises(NotImplementedError, match="axis"):
+        lazy.max(axis=0)
+
+
+@pytest.mark.parametrize("ufunc", [np.log1p, np.expm1, np.sqrt, np.square, np.abs, np.sign])
+def test_ufuncs_are_lazy_and_equal_numpy_to_the_last_bit(ufunc):
+    x = counts(20, 9)
+    got = ufunc(oom(x))
+    assert isinstance(got, OOMMatrix)
+    np.testing.assert_array_equal(dense(got), ufunc(x.toarray()))
+    assert got.dtype == ufunc(x.toarray()).dtype
+
+
+@pytest.mark.parametrize(
+    "compare",
+    [lambda x: x > 1, lambda x: x < 1, lambda x: x >= 2, lambda x: x <= 2, lambda x: x != 0, lambda x: x == 3, lambda x: 2 < x],
+)
+def test_comparisons_are_lazy_booleans_zeros_included(compare):
+    x = counts(20, 9)
+    got = compare(oom(x))
+    assert got.dtype == bool
+    np.testing.assert_array_equal(dense(got), compare(x.toarray()))
+    np.testing.assert_array_equal(np.ravel(got.sum(axis=0)), compare(x.toarray()).sum(axis=0))
+
+
+def test_factors_by_number_row_and_column_equal_memory():
+    x = counts(20, 9)
+    rows, columns = np.linspace(1, 2, 20)[:, None], np.linspace(1, 2, 9)
+    lazy, full = oom(x), x.toarray()
+    for got, want in [
+        (lazy * 2, full * 2),
+        (3 * lazy, full * 3),
+        (lazy / 4, full / 4),
+        (lazy**2, full**2),
+        (lazy.multiply(rows), full * rows),
+        (lazy / rows, full / rows),
+        (lazy.multiply(columns), full * columns),
+        (lazy.multiply(1e4 / np.asarray(x.sum(axis=1) + 1)).tocsr(), full * (1e4 / (full.sum(axis=1, keepdims=True) + 1))),
+    ]:
+        assert isinstance(got, OOMMatrix)
+        np.testing.assert_allclose(dense(got), want, rtol=1e-6)
+        assert got.dtype == want.dtype
+    with pytest.raises(ValueError, match="takes factors of shape"):
+        lazy.multiply(np.ones((20, 9)))
+    with pytest.raises(ValueError, match="positive powers"):
+        lazy**-1
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int32", "bool"])
+def test_astype_equals_memory(both, dtype):
+    x, lazy = both
+    got = lazy.astype(dtype)
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(dense(got), dense(x.astype(dtype)))
+
+
+def test_products_from_both_sides_equal_memory(both):
+    x, lazy = both
+    right, left = np.random.default_rng(0).random((9, 3)), np.random.default_rng(1).random((20, 2))
+    full = dense(x).astype(float)
+    np.testing.assert_allclose(lazy @ right, full @ right, rtol=1e-12)
+    np.testing.assert_allclose(lazy @ right[:, 0], full @ right[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(lazy.dot(sparse.csr_matrix(right)), full @ right, rtol=1e-12)
+    np.testing.assert_allclose(lazy.T @ left, full.T @ left, rtol=1e-12)
+    np.testing.assert_allclose(left.T @ lazy, left.T @ full, rtol=1e-12)
+    np.testing.assert_array_equal(dense(lazy.T), dense(x).T)
+    with pytest.raises(ValueError, match="do not fit"):
+        lazy @ left
+    with pytest.raises(ValueError, match="do not fit"):
+        lazy.T @ right

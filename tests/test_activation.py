@@ -1,0 +1,416 @@
+"""The package as users have it: built, installed in an environment, never imported."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+from scipy import sparse
+
+ROOT = Path(__file__).parents[1]
+
+BUILD = """
+import sys
+from hatchling.build import build_editable, build_wheel
+print((build_wheel if sys.argv[1] == "wheel" else build_editable)(sys.argv[2]))
+"""
+
+
+IS_OURS = """
+def is_ours(function):
+    return "scanpy_oom" in function.__code__.co_filename
+"""
+
+
+class Environment:
+    """A virtual environment in which this package is installed, and all else borrowed from that of the tests."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        venv.create(path, symlinks=True)
+        scheme = sysconfig.get_path("purelib", "venv", vars={"base": str(path)})
+        self.python = path / "bin" / "python"
+        self.site = Path(scheme)
+        output = subprocess.run(
+            [sys.executable, "-c", BUILD, kind, path], cwd=ROOT, check=True, capture_output=True, text=True
+        )
+        with zipfile.ZipFile(path / output.stdout.split()[-1]) as wheel:
+            wheel.extractall(self.site)
+        borrowed = sorted({sysconfig.get_path(name) for name in ("purelib", "platlib")})
+        (self.site / "zz_borrowed.pth").write_text("\n".join(borrowed))
+
+    def run(self, *arguments: str | Path, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SCANPY_OOM"))}
+        environment = plain | {"PYTHONDONTWRITEBYTECODE": "1"} | variables
+        command = [str(self.python), *map(str, arguments)]
+        return subprocess.run(command, env=environment, check=check, capture_output=True, text=True)
+
+    def output(self, script: str, *arguments: str | Path, **variables: str) -> list[str]:
+        return self.run("-c", IS_OURS + script, *arguments, **variables).stdout.splitlines()
+
+
+@pytest.fixture(scope="module", params=["wheel", "editable"])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Installed in each way."""
+    return Environment(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Installed from a wheel."""
+    return Environment(tmp_path_factory.mktemp("installed"), "wheel")
+
+
+@pytest.fixture(scope="module")
+def h5ad(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "counts.h5ad"
+    counts = sparse.random(40, 30, 0.3, format="csr", dtype=np.float32, random_state=0)
+    ad.AnnData(counts).write_h5ad(path)
+    return path
+
+
+# -- what is installed
+
+
+def test_the_hook_comes_with_the_package(either: Environment) -> None:
+    assert (either.site / "scanpy_oom.pth").read_text() == (ROOT / "src" / "scanpy_oom.pth").read_text()
+    assert (either.site / "_scanpy_oom_activate.py").exists()
+
+
+IMPORTS = {
+    "scanpy": "import scanpy as sc; read = sc.read_h5ad",
+    "scanpy, by name": "from scanpy import read_h5ad as read",
+    "sc.read": "import scanpy as sc; read = sc.read",
+    "anndata": "import anndata; read = anndata.read_h5ad",
+    "anndata.io": "from anndata.io import read_h5ad as read",
+    "anndata before scanpy": "import anndata, scanpy; read = scanpy.read_h5ad",
+}
+
+
+@pytest.mark.parametrize("case", IMPORTS)
+def test_backed_oom_is_known_without_importing_us(case: str, installed: Environment, h5ad: Path) -> None:
+    script = f"{IMPORTS[case]}\nimport sys\nprint(type(read(sys.argv[1], backed='oom').X).__name__)"
+    assert installed.output(script, h5ad) == ["OOMMatrix"]
+
+
+def test_scanpy_runs_out_of_memory(either: Environment, h5ad: Path) -> None:
+    script = """
+import sys, scanpy as sc
+adata = sc.read_h5ad(sys.argv[1], backed="oom")
+sc.pp.log1p(adata)
+print(type(adata.X).__name__, list(adata.uns))
+"""
+    assert either.output(script, h5ad) == ["OOMMatrix ['log1p']"]
+
+
+@pytest.mark.parametrize("value", ["1", "yes"])
+def test_an_environment_variable_keeps_it_out(value: str, installed: Environment) -> None:
+    script = "import sys, scanpy; print(is_ours(scanpy.read_h5ad), 'scanpy_oom' in sys.modules)"
+    assert installed.output(script, SCANPY_OOM_DISABLE=value) == ["False False"]
+
+
+@pytest.mark.parametrize("value", ["", "0"])
+def test_an_environment_variable_that_says_no_does_not(value: str, installed: Environment) -> None:
+    script = "import scanpy; print(is_ours(scanpy.read_h5ad))"
+    assert installed.output(script, SCANPY_OOM_DISABLE=value) == ["True"]
+
+
+# -- what it costs
+
+
+def test_an_interpreter_without_scanpy_imports_nothing_of_ours(either: Environment) -> None:
+    assert "scanpy_oom" not in either.run("-X", "importtime", "-c", "pass").stderr
+
+
+def test_the_line_that_every_interpreter_runs_takes_less_than_a_millisecond(installed: Environment) -> None:
+    script = """
+import sys, time
+line = open(sys.argv[1]).read().splitlines()[-1]
+def cost():
+    start = time.perf_counter()
+    exec(line)
+    return time.perf_counter() - start
+print(min(cost() for _ in range(20)))
+"""
+    assert float(installed.output(script, installed.site / "scanpy_oom.pth")[0]) < 1e-3
+
+
+def test_importing_scanpy_imports_little_of_ours(installed: Environment) -> None:
+    script = "import sys, scanpy; print(*(name for name in sys.modules if name.startswith(('scanpy_oom', 'pluggy'))))"
+    assert set(installed.output(script)[0].split()) == {
+        "scanpy_oom",
+        "scanpy_oom.settings",
+        "scanpy_oom.errors",
+        "scanpy_oom.dispatch",
+        "scanpy_oom.dispatch.patching",
+        "scanpy_oom.dispatch.rules",
+        "scanpy_oom.dispatch.table",
+        "scanpy_oom.dispatch.wrappers_importlib_bootstrap",
+    }
+    imports = installed.run("-X", "importtime", "-c", "import scanpy").stderr
+    own = re.findall(r"import time: +(\d+) \|.*scanpy_oom", imports)
+    assert sum(map(int, own)) < 100_000  # microseconds; a few thousand where nothing else runs
+
+
+# -- imports that are not plain
+
+
+def test_looking_for_scanpy_changes_nothing(installed: Environment) -> None:
+    script = """
+import importlib.util
+from importlib.machinery import SourceFileLoader
+for name in ("scanpy", "anndata"):
+    first, second = (importlib.util.find_spec(name) for _ in range(2))
+    print(type(first.loader) is SourceFileLoader, first.origin == second.origin)
+import scanpy
+print(is_ours(scanpy.pp.log1p), vars(scanpy.__spec__.loader).keys() == vars(scanpy.pp.__spec__.loader).keys())
+"""
+    assert installed.output(script) == ["True True", "True True", "True True"]
+
+
+def test_reloading_keeps_functions_wrapped_once(installed: Environment) -> None:
+    script = """
+import importlib, scanpy, anndata
+read, log1p = scanpy.read_h5ad, scanpy.pp.log1p
+importlib.reload(anndata); importlib.reload(scanpy)
+print(scanpy.read_h5ad is read, anndata.read_h5ad is read, scanpy.pp.log1p is log1p)
+"""
+    assert installed.output(script) == ["True True True"]
+
+
+def test_an_import_that_fails_fails_and_may_be_repeated(installed: Environment, tmp_path: Path) -> None:
+    package = tmp_path / "anndata"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import sys\nif not hasattr(sys, 'second'):\n    sys.second = True\n    raise ImportError('the first time')\n"
+        "from .io import read_h5ad\n"
+    )
+    (package / "io.py").write_text("def read_h5ad(filename, backed=None):\n    return 'read'\n")
+    script = """
+import sys
+sys.path.insert(0, sys.argv[1])
+try:
+    import anndata
+except ImportError as error:
+    print(error)
+import anndata
+print(anndata.read_h5ad("x"), anndata.read_h5ad is anndata.io.read_h5ad, is_ours(anndata.read_h5ad))
+"""
+    assert installed.output(script, tmp_path) == ["the first time", "read True True"]
+
+
+def test_another_finder_may_stand_in_front(installed: Environment, h5ad: Path) -> None:
+    script = """
+import sys
+class Finder:
+    asked = []
+    def find_spec(self, name, path=None, target=None):
+        self.asked.append(name)
+        for finder in sys.meta_path:
+            if finder is not self and (spec := finder.find_spec(name, path, target)) is not None:
+                return spec
+sys.meta_path.insert(0, Finder())
+import scanpy as sc
+print(Finder.asked.count("scanpy"), type(sc.read_h5ad(sys.argv[1], backed="oom").X).__name__)
+"""
+    assert installed.output(script, h5ad) == ["1 OOMMatrix"]
+
+
+def test_what_another_finder_hides_is_wrapped_by_the_first_read(installed: Environment, h5ad: Path) -> None:
+    script = """
+import sys
+from importlib.machinery import PathFinder
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        return PathFinder.find_spec(name, path) if name.partition(".")[0] == "scanpy" else None
+sys.meta_path.insert(0, Finder())
+import scanpy as sc
+print(is_ours(sc.pp.log1p))
+adata = sc.read_h5ad(sys.argv[1], backed="oom")
+sc.pp.log1p(adata)
+print(is_ours(sc.pp.log1p), type(adata.X).__name__)
+"""
+    assert installed.output(script, h5ad) == ["False", "True OOMMatrix"]
+
+
+def test_scanpy_can_be_imported_where_this_package_is_damaged(installed: Environment) -> None:
+    script = """
+import sys, warnings
+sys.modules["scanpy_oom.dispatch.patching"] = None
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import anndata
+print(*(warning.message for warning in caught if warning.category is RuntimeWarning))
+"""
+    (said,) = installed.output(script)
+    assert "scanpy-oom could not be activated, so `backed='oom'` is not known: ModuleNotFoundError" in said
+    assert "SCANPY_OOM_DISABLE=1" in said
+
+
+# -- by hand
+
+
+def test_enabling_late_and_disabling(installed: Environment, h5ad: Path) -> None:
+    script = """
+import sys, scanpy as sc
+plain = sc.read_h5ad
+import scanpy_oom
+scanpy_oom.enable()
+print(sc.read_h5ad is not plain, type(sc.read_h5ad(sys.argv[1], backed="oom").X).__name__)
+scanpy_oom.disable()
+print(sc.read_h5ad is plain, [finder for finder in sys.meta_path if "ScanpyOOM" in str(finder)])
+"""
+    assert installed.output(script, h5ad, SCANPY_OOM_DISABLE="1") == ["True OOMMatrix", "True []"]
+
+
+def test_disabling_early_keeps_it_out(installed: Environment) -> None:
+    script = "import scanpy_oom; scanpy_oom.disable(); import scanpy; print(is_ours(scanpy.read_h5ad))"
+    assert installed.output(script) == ["False"]
+
+
+def test_enabling_early_waits_for_scanpy(installed: Environment) -> None:
+    script = """
+import sys, scanpy_oom
+scanpy_oom.enable()
+print("scanpy" in sys.modules)
+import scanpy
+print(is_ours(scanpy.read_h5ad))
+"""
+    assert installed.output(script, SCANPY_OOM_DISABLE="1") == ["False", "True"]
+
+
+def test_it_is_an_ipython_extension(installed: Environment) -> None:
+    pytest.importorskip("IPython")
+    script = """
+import scanpy as sc
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for magic in ("load_ext", "unload_ext", "load_ext"):
+    shell.run_line_magic(magic, "scanpy_oom")
+    print(is_ours(sc.read_h5ad))
+"""
+    assert installed.output(script, SCANPY_OOM_DISABLE="1") == ["True", "False", "True"]
+
+
+def test_the_package_offers_what_it_names(installed: Environment) -> None:
+    script = """
+import scanpy_oom
+print(*(name for name in scanpy_oom.__all__ if getattr(scanpy_oom, name) is None or name not in dir(scanpy_oom)))
+print(scanpy_oom.settings.memory_limit > 0, scanpy_oom.__version__)
+import scanpy_oom.settings
+print(scanpy_oom.settings.n_threads > 0)
+try:
+    scanpy_oom.no_such_name
+except AttributeError as error:
+    print(error)
+"""
+    lines = installed.output(script)
+    assert lines[0] == ""
+    assert re.fullmatch(r"True \d+\.\d+\.\d+\S*", lines[1])
+    assert lines[2:] == ["True", "module 'scanpy_oom' has no attribute 'no_such_name'"]
+
+
+# -- python -m scanpy_oom
+
+WHERE = """
+import sys
+print(sys.argv[1:], sys.path[0], __name__, __file__, __spec__, sys.modules["__main__"].__dict__ is globals())
+def annotated(x: int): ...
+print(annotated.__annotations__)
+"""
+
+
+def test_a_script_runs_as_python_runs_it(installed: Environment, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(WHERE)
+    arguments = [tmp_path / "script.py", "a", "-m", "b", "--version"]
+    assert installed.run("-m", "scanpy_oom", *arguments).stdout == installed.run(*arguments).stdout
+
+
+def test_a_module_runs_as_python_runs_it(installed: Environment, tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    for name in ("__init__", "__main__", "module"):
+        (tmp_path / "package" / f"{name}.py").write_text(WHERE if name != "__init__" else "")
+    for module in ("package", "package.module"):
+        ours, pythons = (
+            installed.run(*before, "-m", module, "a", "--help", PYTHONPATH=str(tmp_path)).stdout.split(" ModuleSpec")[0]
+            for before in (["-m", "scanpy_oom"], [])
+        )
+        assert ours == pythons
+        assert "['a', '--help']" in ours
+
+
+def test_a_folder_with_a_main_module_runs(installed: Environment, tmp_path: Path) -> None:
+    (tmp_path / "__main__.py").write_text("import sys, other; print(__name__, sys.argv[1:], other.__name__)")
+    (tmp_path / "other.py").write_text("")
+    assert installed.run("-m", "scanpy_oom", tmp_path, "a").stdout == "__main__ ['a'] other\n"
+
+
+def test_files_are_read_out_of_memory(installed: Environment, h5ad: Path, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("""
+import sys, scanpy as sc, anndata as ad
+path = sys.argv[1]
+for adata in (sc.read_h5ad(path), sc.read(path), ad.read_h5ad(path), sc.read_h5ad(path, backed=False)):
+    print(type(adata.X).__name__)
+""")
+    lines = installed.run("-m", "scanpy_oom", tmp_path / "script.py", h5ad).stdout.split()
+    assert lines == ["OOMMatrix", "OOMMatrix", "OOMMatrix", "csr_matrix"]
+
+
+@pytest.mark.parametrize("body", ["def f(): raise ValueError('x')\nf()", "1 +", "import sys; sys.exit(7)", "1 / 0"])
+def test_a_script_that_fails_fails_as_it_does_in_python(body: str, installed: Environment, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(body)
+    ours = installed.run("-m", "scanpy_oom", tmp_path / "script.py", check=False)
+    pythons = installed.run(tmp_path / "script.py", check=False)
+    assert (ours.returncode, ours.stderr) == (pythons.returncode, pythons.stderr)
+
+
+def test_an_error_in_a_module_begins_in_the_module(installed: Environment, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text("raise ValueError('x')")
+    result = installed.run("-m", "scanpy_oom", "-m", "failing", check=False, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    assert "scanpy_oom" not in result.stderr
+    assert "runpy" not in result.stderr
+
+
+def test_nothing_to_run_is_said(installed: Environment, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.py"
+    cases = {
+        (): (2, "name a script, or a module with -m"),
+        ("-m",): (2, "name a script, or a module with -m"),
+        (str(missing),): (2, f"can't open file '{missing}': No such file or directory"),
+        ("-m", "no_such_module"): (1, "No module named no_such_module"),
+        ("-m", "no_such_package.module"): (1, "No module named no_such_package.module"),
+    }
+    for arguments, (status, message) in cases.items():
+        result = installed.run("-m", "scanpy_oom", *arguments, check=False)
+        assert result.returncode == status
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_help_and_version_are_there(installed: Environment) -> None:
+    assert "-m MODULE | SCRIPT" in installed.run("-m", "scanpy_oom", "--help").stdout
+    assert installed.run("-m", "scanpy_oom", "--version").stdout.startswith("scanpy-oom ")
+
+
+def test_an_environment_without_this_package_is_left_alone(installed: Environment, tmp_path: Path) -> None:
+    copy = tmp_path / "site"
+    shutil.copytree(installed.site, copy, ignore=shutil.ignore_patterns("scanpy_oom"))
+    script = """
+import site, sys, warnings
+sys.path = [path for path in sys.path if "site-packages" not in path]
+site.addsitedir(sys.argv[1])
+warnings.simplefilter("ignore")
+import anndata
+print(is_ours(anndata.read_h5ad))
+"""
+    assert installed.output(script, copy) == ["False"]
