@@ -114,13 +114,13 @@ print(type(adata.X).__name__, list(adata.uns))
 
 @pytest.mark.parametrize("value", ["1", "yes"])
 def test_an_environment_variable_keeps_it_out(value: str, installed: Environment) -> None:
-    script = "import sys, scanpy; print(is_ours(scanpy.read_h5ad), 'scanpy_oom' in sys.modules)"
+    script = "import sys, anndata; print(is_ours(anndata.read_h5ad), 'scanpy_oom' in sys.modules)"
     assert installed.output(script, SCANPY_OOM_DISABLE=value) == ["False False"]
 
 
 @pytest.mark.parametrize("value", ["", "0"])
 def test_an_environment_variable_that_says_no_does_not(value: str, installed: Environment) -> None:
-    script = "import scanpy; print(is_ours(scanpy.read_h5ad))"
+    script = "import anndata; print(is_ours(anndata.read_h5ad))"
     assert installed.output(script, SCANPY_OOM_DISABLE=value) == ["True"]
 
 
@@ -273,17 +273,17 @@ print(sc.read_h5ad is plain, [finder for finder in sys.meta_path if "ScanpyOOM" 
 
 
 def test_disabling_early_keeps_it_out(installed: Environment) -> None:
-    script = "import scanpy_oom; scanpy_oom.disable(); import scanpy; print(is_ours(scanpy.read_h5ad))"
+    script = "import scanpy_oom; scanpy_oom.disable(); import anndata; print(is_ours(anndata.read_h5ad))"
     assert installed.output(script) == ["False"]
 
 
-def test_enabling_early_waits_for_scanpy(installed: Environment) -> None:
+def test_enabling_early_waits_for_anndata(installed: Environment) -> None:
     script = """
 import sys, scanpy_oom
 scanpy_oom.enable()
-print("scanpy" in sys.modules)
-import scanpy
-print(is_ours(scanpy.read_h5ad))
+print("anndata" in sys.modules)
+import anndata
+print(is_ours(anndata.read_h5ad))
 """
     assert installed.output(script, SCANPY_OOM_DISABLE="1") == ["False", "True"]
 

@@ -69,9 +69,8 @@ def test_a_file_that_is_missing_is_named(name: str, tmp_path: Path) -> None:
 def test_a_file_that_is_no_hdf5_is_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / "text.h5ad"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(NotAnH5adError, match=r"text\.h5ad") as caught:
+    with pytest.raises(NotAnH5adError, match=r"text\.h5ad"):
         READERS[name](path, backed="oom")
-    assert "write_h5ad" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "txt.gz", "mtx"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from ..settings import settings
 from .compare import compare_results
 from .data import inspect_counts, make_counts, make_small_like
 from .display import Display, say
@@ -61,7 +62,7 @@ def run_demo(options: Options) -> int:
     UnsuitableInput, FileNotFoundError, IsADirectoryError, OOMError
         If the workflow cannot run on the file.
     """
-    with TemporaryDirectory(prefix="scanpy-oom-demo-") as folder:
+    with TemporaryDirectory(prefix="scanpy-oom-demo-", dir=settings.scratch_dir) as folder:
         scratch = Path(folder)
         counts = inspect_counts(options.file or _make_counts(options, scratch))
         plan = choose_steps(counts.categories)

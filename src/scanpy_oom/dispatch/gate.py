@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from anndata import AnnData
 
 from ..errors import UnsupportedOutOfMemory
-from ..matrix import OOMMatrix, underlying
+from ..matrix import OOMMatrix, holds_oom, underlying
 from ..passes.record import totals
 from . import slots
 from .arguments import bind, for_override
@@ -66,7 +66,7 @@ def look(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs:
 
 def _is_out_of_memory(value: object) -> bool:
     if isinstance(value, AnnData):
-        return any(isinstance(matrix, OOMMatrix) for _, matrix in underlying(value))
+        return holds_oom(value)
     return isinstance(value, OOMMatrix)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from scanpy.readwrite import avail_exts
 
-from ..errors import NotAnH5adError
 from ..matrix import OOMMatrix
 from .manager import formats, overrides
 from .patching import patch
@@ -47,15 +46,7 @@ def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
     """
     # Functions that plugins override, and whatever was imported in ways that the import hook did not see.
     patch(overrides().values())
-    path = Path(path)
-    try:
-        return formats().scanpy_oom_read(path=path, wrap=OOMMatrix.from_source)
-    except NotAnH5adError as error:
-        error.add_note(
-            f"Files of other kinds are read out of memory where a plugin knows them. Or read {path.name} into memory "
-            "once and write it with `adata.write_h5ad`."
-        )
-        raise
+    return formats().scanpy_oom_read(path=Path(path), wrap=OOMMatrix.from_source)
 
 
 def read_as_asked(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> AnnData:

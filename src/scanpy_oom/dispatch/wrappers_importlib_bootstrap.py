@@ -20,7 +20,6 @@ __all__ = ["around_override", "around_read", "around_read_h5ad", "set_default_ba
 
 Function = Callable[..., Any]
 
-_GATE = "scanpy_oom.dispatch.gate"
 _modules = sys.modules
 _default_backed: str | None = None
 
@@ -47,8 +46,7 @@ def around_override(function: Function, name: str) -> Function:
         # Without this module there is no matrix out of memory.
         if "scanpy_oom.matrix" not in _modules:
             return function(*args, **kwargs)
-        gate = _modules.get(_GATE) or import_module(_GATE)
-        call = gate.look(function, name, args, kwargs)
+        call = import_module("scanpy_oom.dispatch.gate").look(function, name, args, kwargs)
         if call is None:
             return function(*args, **kwargs)
         try:

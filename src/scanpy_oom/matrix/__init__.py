@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .accessor import OOMAccessor
 from .oommatrix import OOMMatrix
-from .registrations import root_of, underlying
+from .registrations import holds_oom, root_of, underlying
 
-__all__ = ["OOMAccessor", "OOMMatrix", "root_of", "underlying"]
+__all__ = ["OOMAccessor", "OOMMatrix", "holds_oom", "root_of", "underlying"]

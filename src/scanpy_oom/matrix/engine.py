@@ -23,10 +23,21 @@ __all__ = ["Engine", "Extrema", "engine", "set_engine"]
 class Extrema(Protocol):
     """Facts about all values of a matrix."""
 
-    minimum: float
-    maximum: float
-    all_whole: bool
-    any_negative: bool
+    @property
+    def minimum(self) -> float:
+        """Smallest value."""
+
+    @property
+    def maximum(self) -> float:
+        """Largest value."""
+
+    @property
+    def all_whole(self) -> bool:
+        """Whether all are whole numbers."""
+
+    @property
+    def any_negative(self) -> bool:
+        """Whether one is below zero."""
 
 
 class Engine(Protocol):

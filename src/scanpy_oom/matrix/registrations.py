@@ -23,7 +23,7 @@ from .selection import normalize_axis_index
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["root_of", "underlying"]
+__all__ = ["holds_oom", "root_of", "underlying"]
 
 
 def _axis_index(index: Any) -> Any:
@@ -82,3 +82,16 @@ def underlying(adata: AnnData) -> Iterator[tuple[str, Any]]:
             yield f"layers/{name}", layer
     if root.raw is not None:
         yield "raw/X", root.raw.X
+
+
+def holds_oom(adata: AnnData) -> bool:
+    """Tell whether X, a layer or raw's X, of the AnnData or of that of which it is a view, is out of memory.
+
+    Asked before each call of scanpy: it looks at attributes directly, since anndata's properties validate.
+    """
+    root = adata if adata._adata_ref is None else adata._adata_ref
+    layers = root._layers
+    if layers and any(isinstance(layer, OOMMatrix) for layer in layers.values()):
+        return True  # with anndata 0.13, X is among them
+    raw = root._raw
+    return isinstance(getattr(root, "_X", None), OOMMatrix) or isinstance(getattr(raw, "_X", None), OOMMatrix)

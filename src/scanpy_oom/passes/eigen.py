@@ -187,16 +187,18 @@ def _block_lanczos(
         projected = (grown + grown.T) / 2
         values, vectors = linalg.eigh(projected)
         values, vectors = values[::-1], vectors[:, ::-1]
-        following, coupling = linalg.qr(rest, mode="economic", check_finite=False)
-        residuals = np.linalg.norm(coupling @ vectors[m - b :, :k], axis=0)
-        negligible = np.abs(rest).max() <= np.finfo(float).eps * max(values[0], 0.0) * n
-        if negligible or m >= n or (m >= k and (residuals <= TOLERANCE * np.maximum(values[:k], 0)).all()):
+        following, lengths, coupling = linalg.svd(rest, full_matrices=False, check_finite=False)
+        # directions that the basis holds already, but for rounding, lead nowhere new
+        new = lengths > np.finfo(float).eps * n * max(values[0], 0.0)
+        residuals = np.linalg.norm((lengths[:, None] * coupling)[new] @ vectors[m - b :, :k], axis=0)
+        if not new.any() or m >= n or (m >= k and (residuals <= TOLERANCE * np.maximum(values[:k], 0)).all()):
             return values[:k], basis @ vectors[:, :k]
-        if m + b > max_basis:
-            kept = min(k + b, m - b)
+        block = following[:, new][:, : n - m]
+        if m + block.shape[1] > max_basis:
+            kept = min(k + width, m - b)
             basis = basis @ vectors[:, :kept]
             projected = np.diag(values[:kept])
-        block = following[:, : max(1, min(b, n - basis.shape[1]))]
+        block = _orthonormal(block - basis @ (basis.T @ block))
 
 
 def randomized_decomposition(

@@ -22,7 +22,8 @@ class _Announcer(event.Listener):
 
     def on_start(self, event: Event) -> None:
         function: Any = event.data["dispatcher"].py_func
-        if not _Announcer.said and function.__module__.startswith("scanpy_oom."):
+        module = function.__module__ or ""  # what was made by `exec` has none
+        if not _Announcer.said and module.startswith("scanpy_oom."):
             _Announcer.said = True
             sys.stderr.write("scanpy-oom: compiling kernels (once per installation, some seconds) ...\n")
             sys.stderr.flush()

@@ -155,8 +155,8 @@ def run(requests: Sequence[Request]) -> list[list[Any]]:
         if request.matrix.source is not lead.source or request.matrix.selection.rows is not lead.selection.rows:
             msg = "The matrices of one pass share a source and its rows."
             raise ValueError(msg)
-    this = _Pass(requests)
     bytes_before, started = lead.source.bytes_read, time.perf_counter()
+    this = _Pass(requests)
     with ExitStack() as stack:
         stack.enter_context(announce_compilation())
         if any(reduction.uses_blas for request in requests for reduction in request.reductions):

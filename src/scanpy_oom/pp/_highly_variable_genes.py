@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,7 @@ def highly_variable_genes(  # noqa: PLR0913 (scanpy's signature)
     subset: bool = False,
     inplace: bool = True,
     batch_key: str | None = None,
+    filter_unexpressed_genes: bool | None = None,
     check_values: bool = True,
 ) -> pd.DataFrame | None:
     """Annotate highly variable genes in one pass, for any number of batches.
@@ -64,10 +66,15 @@ def highly_variable_genes(  # noqa: PLR0913 (scanpy's signature)
     x: OOMMatrix = get_obs_rep(adata, layer=layer)
     arguments = {"flavor": flavor, "n_bins": n_bins, "cutoff": cutoff}
     if batch_key:
+        if filter_unexpressed_genes is False:
+            msg = (
+                f"filter_unexpressed_genes is set to False, but will ignored for batch-aware {flavor=!r} HVG computation"
+            )
+            warnings.warn(msg, UserWarning, stacklevel=3)
         df = _batched(adata, x, batch_key, **arguments)
     else:
         moments = _moments(adata, x, np.zeros(x.shape[0], dtype=np.int64), 1, flavor)
-        df = _single_batch(adata.var_names, *(v[0] for v in moments.mean_var()), **arguments)
+        df = _filtered(adata, moments, 0, only_expressed=bool(filter_unexpressed_genes), **arguments)
     logg.info("    finished", time=start)
     if not inplace:
         return df.loc[df["highly_variable"]] if subset else df
@@ -149,19 +156,22 @@ def _batched(adata: AnnData, x: OOMMatrix, batch_key: str, **arguments: Any) -> 
     batches = adata.obs[batch_key].cat.categories
     codes = adata.obs[batch_key].cat.codes.to_numpy()
     moments = _moments(adata, x, codes, len(batches), arguments["flavor"])
-    mean, var = moments.mean_var()
-    frames = []
-    for k in range(len(batches)):
-        # genes that a batch does not express take no part in its binning
-        expressed = moments.npos[k] >= 1
-        df = _single_batch(adata.var_names[expressed], mean[k, expressed], var[k, expressed], **arguments)
-        if not expressed.all():
-            absent = pd.DataFrame(np.zeros(((~expressed).sum(), len(df.columns))), columns=df.columns)
-            absent["highly_variable"] = absent["highly_variable"].astype(bool)
-            absent.index = adata.var_names[~expressed]
-            df = pd.concat([df, absent]).loc[adata.var_names]
-        frames.append(df)
+    # genes that a batch does not express take no part in its binning
+    frames = [_filtered(adata, moments, k, only_expressed=True, **arguments) for k in range(len(batches))]
     return _merge_batches(adata, pd.concat(frames, axis=0), len(batches), arguments["cutoff"])
+
+
+def _filtered(adata: AnnData, moments: Moments, k: int, *, only_expressed: bool, **arguments: Any) -> pd.DataFrame:
+    """Select within group `k`, without the genes that it does not express if so wished: these get zeros."""
+    mean, var = (v[k] for v in moments.mean_var())
+    expressed = moments.npos[k] >= 1 if only_expressed else np.ones(mean.size, dtype=bool)
+    df = _single_batch(adata.var_names[expressed], mean[expressed], var[expressed], **arguments)
+    if expressed.all():
+        return df
+    absent = pd.DataFrame(np.zeros(((~expressed).sum(), len(df.columns))), columns=df.columns)
+    absent["highly_variable"] = absent["highly_variable"].astype(bool)
+    absent.index = adata.var_names[~expressed]
+    return pd.concat([df, absent]).loc[adata.var_names]
 
 
 def _merge_batches(adata: AnnData, df: pd.DataFrame, n_batches: int, cutoff: Any) -> pd.DataFrame:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scanpy import logging as logg
 from scanpy._utils import view_to_actual
-from scanpy.preprocessing._normalization import _compute_nnz_median
 
 from ..matrix.transforms import Cast, MultiplyRows, NormalizeTotal, RowTotals
 from ..passes import ENGINE, HighlyExpressed, Request, SetSums, run
@@ -131,4 +130,4 @@ def _row_totals(x: OOMMatrix, totals: NDArray[np.float64] | None, excluded: NDAr
 
 def _median(counts: NDArray[np.floating], *, dense: bool) -> float:
     # scanpy 1.11 takes cells without counts in for CSR matrices, and only for these
-    return float(_compute_nnz_median(counts) if SCANPY_1_12 or dense else np.median(counts))
+    return float(np.median(counts[counts > 0] if SCANPY_1_12 or dense else counts))

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import anndata as ad
+import numpy as np
+import pytest
+import scanpy as sc
+
+from scanpy_oom.io.memory import MemorySource
+from scanpy_oom.matrix import OOMMatrix
+from scanpy_oom.passes import AxisStatistics, Reduction, Request, record, run
+from scanpy_oom.passes.plan import Plan
+from scanpy_oom.settings import settings
+
+from ..matrices import annotated, counts
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Counts in a file of many chunks."""
+    a = annotated(counts(4000, 50))
+    a.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+    return sc.read_h5ad(tmp_path / "a.h5ad", backed="oom")
+
+
+def no_worker_is_left() -> bool:
+    """Whether all threads of the passes end."""
+    workers = [t for t in threading.enumerate() if t.name.startswith("scanpy-oom")]
+    for worker in workers:
+        worker.join(timeout=10)
+    return not any(worker.is_alive() for worker in workers)
+
+
+class Failing(AxisStatistics):
+    def update(self, partial, block):
+        if np.arange(4000)[block.positions][-1] > 2000:
+            msg = "planted"
+            raise RuntimeError(msg)
+        super().update(partial, block)
+
+
+def test_an_error_in_a_worker_reaches_the_caller_and_leaves_the_matrix_unread(stored):
+    with pytest.raises(RuntimeError, match="planted"):
+        run([Request(stored.X, [Failing()])])
+    assert stored.X.statistics.known == {}
+    assert no_worker_is_left()
+
+
+class Interrupting(Reduction):
+    """Sends an interrupt from the first block."""
+
+    def prepare(self, matrix):
+        pass
+
+    def partial(self):
+        return None
+
+    sent = False
+
+    def update(self, partial, block):
+        if not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+    def merge(self, total, partial):
+        return None
+
+    def result(self, total):
+        return None
+
+
+def test_an_interrupt_stops_the_pass(stored):
+    before = record.totals().passes
+    with pytest.raises(KeyboardInterrupt):
+        run([Request(stored.X, [Interrupting()])])
+    assert record.totals().passes == before
+    assert no_worker_is_left()
+
+
+def test_a_pass_is_recorded_with_what_it_read_and_held(stored):
+    before = record.totals()
+    stored.X.sum()
+    after, last = record.totals(), record.recent()[-1]
+    assert after.passes == before.passes + 1
+    assert after.bytes_read - before.bytes_read == last.bytes_read == stored.X.source.bytes_read
+    assert last.location == "a.h5ad:/X"
+    assert last.reductions == ("AxisStatistics",)
+    assert last.n_rows == 4000
+    assert last.n_blocks >= 1
+    assert 0 < last.peak_buffer < 10**8
+
+
+def test_requests_of_one_pass_share_source_and_rows(stored):
+    with pytest.raises(ValueError, match="share a source"):
+        run([Request(stored.X, [AxisStatistics()]), Request(stored.X.select(np.arange(3)), [AxisStatistics()])])
+
+
+def test_several_requests_read_once(stored):
+    lazy = np.log1p(stored.X)
+    results = run([Request(stored.X, [AxisStatistics()]), Request(lazy, [AxisStatistics()])])
+    x = stored.to_memory().X.astype(float)
+    np.testing.assert_allclose(results[0][0].known["col_sum"], np.ravel(x.sum(axis=0)), rtol=1e-6)
+    np.testing.assert_allclose(results[1][0].known["col_sum"], np.ravel(x.log1p().sum(axis=0)), rtol=1e-6)
+
+
+def test_passes_of_several_threads_at_once_do_not_disturb_each_other(stored):
+    want = np.ravel(stored.to_memory().X.sum(axis=0))
+
+    def work(k):
+        return np.ravel(stored[k:].X.sum(axis=0)) if k else np.ravel(stored[:, :].copy().X.sum(axis=0))
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(work, [0, 0, 1, 0]))
+    for k in (0, 1, 3):
+        np.testing.assert_allclose(results[k], want, rtol=1e-6)
+
+
+def test_cells_without_counts_are_reported_by_the_pass_that_finds_them_and_once(stored):
+    sc.pp.filter_genes(stored, min_cells=1)  # drops a column, and with it what is known of the rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sc.pp.normalize_total(stored, target_sum=10)
+    with pytest.warns(UserWarning, match="Some cells have zero counts"):
+        stored.X.sum()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stored.X.max()
+
+
+@pytest.mark.parametrize("rows", [None, np.array([5, 5, 3, 1000, 999]), np.arange(3000)[::-1]])
+def test_a_plan_covers_each_row_once_in_the_order_of_the_source(rows):
+    source = MemorySource(counts(3000, 20))
+    matrix = OOMMatrix.from_source(source).select(rows, None)
+    plan = Plan(source, matrix.selection, entries=500)
+    blocks = [b for task in plan.tasks() for b in plan.blocks(*task)]
+    n = matrix.shape[0]
+    positions = np.concatenate([np.arange(n)[b.positions] for b in blocks])
+    read = np.concatenate([b.source_rows for b in blocks])
+    np.testing.assert_array_equal(np.sort(positions), np.arange(n))
+    np.testing.assert_array_equal(read, np.arange(3000)[positions] if rows is None else rows[positions])
+    assert (np.diff(read) >= 0).all()
+
+
+def test_tasks_depend_on_the_number_of_rows_alone():
+    source = MemorySource(counts(3000, 20))
+    matrix = OOMMatrix.from_source(source)
+    assert Plan(source, matrix.selection, 10).tasks() == Plan(source, matrix.selection, 10**9).tasks()
+
+
+def test_an_empty_selection_reads_nothing_and_gives_zeros(stored):
+    empty = stored[[], :].copy()
+    assert empty.X.sum() == 0
+    assert empty.X.to_memory().shape == (0, 50)
+    offsets_alone = stored.X.source.bytes_read
+    stored.X.sum()
+    assert stored.X.source.bytes_read > 5 * offsets_alone
+
+
+def test_fewer_threads_or_less_memory_than_usual_give_the_same(stored, monkeypatch):
+    want = np.asarray(stored.X.sum(axis=1))
+    stored.X.statistics.known.clear()
+    monkeypatch.setattr(settings, "_n_threads", 1)
+    monkeypatch.setattr(settings, "_memory_limit", 200_000)
+    np.testing.assert_array_equal(np.asarray(stored.X.sum(axis=1)), want)
+
+
+def test_a_forked_process_reads_on(stored):
+    want = float(stored.X.sum())
+    stored.X.statistics.known.clear()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, str(float(stored.X.sum())).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert float(os.read(read, 100)) == want
