@@ -60,7 +60,7 @@ def _patch() -> None:
         from scanpy_oom.dispatch.patching import patch
 
         patch()
-    except Exception as error:  # noqa: BLE001 (scanpy can be imported, whatever became of this package)
+    except Exception as error:  # noqa: BLE001
         msg = (
             f"scanpy-oom could not be activated, so `backed='oom'` is not known: {type(error).__name__}: {error}. "
             "Reinstall or uninstall it, or set SCANPY_OOM_DISABLE=1."

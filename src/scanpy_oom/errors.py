@@ -15,7 +15,7 @@ class OOMError(Exception):
     """Base of all errors raised by this package."""
 
 
-class UnsupportedOutOfMemory(OOMError):  # noqa: N818 (reads as the statement that it is)
+class UnsupportedOutOfMemory(OOMError):  # noqa: N818
     """An override does not cover these arguments.
 
     Raised by overrides alone. The gate answers it by running scanpy's own function on data

@@ -41,7 +41,9 @@ def test_gram_of_pairs_crosses_bands_and_takes_unsorted_and_repeated_columns():
     rng = np.random.default_rng(0)
     n = 3 * BAND + 5
     block = sparse.random(40, n, 0.3, format="csr", random_state=0)
-    order = np.concatenate([rng.permutation(np.arange(a, b)) for a, b in zip(block.indptr, block.indptr[1:], strict=False)])
+    order = np.concatenate(
+        [rng.permutation(np.arange(a, b)) for a, b in zip(block.indptr, block.indptr[1:], strict=False)]
+    )
     shuffled = sparse.csr_matrix((block.data[order], block.indices[order], block.indptr), shape=block.shape)
     for matrix in (block, shuffled):
         gram = np.zeros((n, n))

@@ -11,10 +11,9 @@ from ..matrices import counts, dense, oom
 
 @pytest.fixture(params=["float32", "float64", "int32", "int64", "uint8", "bool", "float16"])
 def both(request):
-    if request.param == "float16":  # SciPy computes nothing in half precision
-        x = counts(20, 9).toarray().astype("float16")
-    else:
-        x = counts(20, 9, dtype=request.param)
+    # SciPy computes nothing in half precision
+    half = request.param == "float16"
+    x = counts(20, 9).toarray().astype("float16") if half else counts(20, 9, dtype=request.param)
     return x, oom(x)
 
 
@@ -51,7 +50,15 @@ def test_ufuncs_are_lazy_and_equal_numpy_to_the_last_bit(ufunc):
 
 @pytest.mark.parametrize(
     "compare",
-    [lambda x: x > 1, lambda x: x < 1, lambda x: x >= 2, lambda x: x <= 2, lambda x: x != 0, lambda x: x == 3, lambda x: 2 < x],
+    [
+        lambda x: x > 1,
+        lambda x: x < 1,
+        lambda x: x >= 2,
+        lambda x: x <= 2,
+        lambda x: x != 0,
+        lambda x: x == 3,
+        lambda x: x > 2,
+    ],
 )
 def test_comparisons_are_lazy_booleans_zeros_included(compare):
     x = counts(20, 9)
@@ -73,7 +80,10 @@ def test_factors_by_number_row_and_column_equal_memory():
         (lazy.multiply(rows), full * rows),
         (lazy / rows, full / rows),
         (lazy.multiply(columns), full * columns),
-        (lazy.multiply(1e4 / np.asarray(x.sum(axis=1) + 1)).tocsr(), full * (1e4 / (full.sum(axis=1, keepdims=True) + 1))),
+        (
+            lazy.multiply(1e4 / np.asarray(x.sum(axis=1) + 1)).tocsr(),
+            full * (1e4 / (full.sum(axis=1, keepdims=True) + 1)),
+        ),
     ]:
         assert isinstance(got, OOMMatrix)
         np.testing.assert_allclose(dense(got), want, rtol=1e-6)

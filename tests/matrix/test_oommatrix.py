@@ -164,7 +164,8 @@ def test_a_pickle_holds_path_and_chain_and_reads_in_another_process(tmp_path):
     matrix = b.X.select(np.array([5, 2, 9]), None)
     (tmp_path / "m.pickle").write_bytes(pickle.dumps(matrix))
     np.testing.assert_array_equal(dense(pickle.loads(pickle.dumps(matrix))), dense(matrix))
-    code = f"import pickle, pathlib; m = pickle.loads(pathlib.Path({str(tmp_path / 'm.pickle')!r}).read_bytes()); print(m.to_memory().sum())"
+    path = str(tmp_path / "m.pickle")
+    code = f"import pickle, pathlib; print(pickle.loads(pathlib.Path({path!r}).read_bytes()).to_memory().sum())"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     np.testing.assert_allclose(float(out), dense(matrix).sum(), rtol=1e-12, atol=1e-12)
 

@@ -7,7 +7,6 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-import anndata as ad
 import numpy as np
 import pytest
 import scanpy as sc

@@ -122,7 +122,7 @@ def _alias_table(p: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 @numba.njit(nogil=True, cache=True)
-def _draw_cells(  # noqa: PLR0913 (a kernel takes arrays)  # pragma: no cover
+def _draw_cells(  # noqa: PLR0913
     profile: NDArray[np.int64],
     library: NDArray[np.float64],
     excess: NDArray[np.float64],

@@ -24,7 +24,7 @@ FEWEST_CELLS, FEWEST_GENES = 100, 500  # below, filtering and 50 principal compo
 SAMPLE = 200  # rows whose values are looked at
 
 
-class UnsuitableInput(ValueError):  # noqa: N818 (reads as the statement that it is)
+class UnsuitableInput(ValueError):  # noqa: N818
     """The workflow cannot run on this file."""
 
 

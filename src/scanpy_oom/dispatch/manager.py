@@ -50,7 +50,7 @@ def _load(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None:
         plugin = entry_point.load()
         manager.register(plugin, name)
         manager.check_pending()
-    except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the others and this package work without it)
+    except Exception as error:  # noqa: BLE001
         if manager.has_plugin(name):
             manager.unregister(name=name)
         origin = f" ({entry_point.dist.name} {entry_point.dist.version})" if entry_point.dist else ""

@@ -39,7 +39,7 @@ def _collect_nonzeros(block: NDArray[Any], first_column: int, indices: NDArray[n
 
 
 @njit(nogil=True, cache=True)
-def _append_rows(  # noqa: PLR0913 (arrays)
+def _append_rows(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     data: NDArray[Any],

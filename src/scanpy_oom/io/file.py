@@ -86,7 +86,7 @@ class SourceFile:
             if _is_open_as(self.fd, self.path):
                 return h5py.File(self.path, "r")
             # Another file has taken the name since; ours lives on as long as its descriptor.
-            stream = Path(f"/dev/fd/{self.fd}").open("rb")  # noqa: SIM115 (lives as long as h5)
+            stream = Path(f"/dev/fd/{self.fd}").open("rb")  # noqa: SIM115
             h5 = h5py.File(stream, "r")
             finalize(h5, stream.close)
             return h5

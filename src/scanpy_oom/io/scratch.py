@@ -50,7 +50,7 @@ class ScratchArray:
         self.dtype = dtype
         folder = settings.scratch_dir
         try:
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (lives as long as the array)
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         except OSError as error:
             msg = f"No scratch file can be made in {folder}: {error}. Set settings.scratch_dir to a folder that exists."
             raise ScratchSpaceError(msg) from error

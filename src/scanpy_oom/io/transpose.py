@@ -45,7 +45,7 @@ def _count_buckets(rows: NDArray[np.int32], bucket_of_row: NDArray[np.int32], co
 
 
 @njit(nogil=True, cache=True)
-def _partition(  # noqa: PLR0913 (arrays)
+def _partition(
     rows: NDArray[np.int32],
     columns: NDArray[np.int32],
     values: NDArray[Any],
@@ -65,7 +65,7 @@ def _partition(  # noqa: PLR0913 (arrays)
 
 
 @njit(nogil=True, cache=True)
-def _sort_rows(  # noqa: PLR0913 (arrays)
+def _sort_rows(
     rows: NDArray[np.int32],
     columns: NDArray[np.int32],
     values: NDArray[Any],

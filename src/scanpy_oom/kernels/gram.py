@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import blas
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["accumulate_gram_dense", "accumulate_gram_pairs", "dense_is_cheaper"]
 
 SECONDS_PER_PAIR = 1.5e-9
 SECONDS_PER_DENSE_CELL = 9.5e-12
-"""Measured on one core: adding one product of two non-zeros, and single-precision BLAS per row and cell of the matrix."""
+"""Measured on one core: adding a product of two non-zeros, and BLAS in single precision by row and cell of the matrix."""  # noqa: E501
 
 BAND = 64
 """Rows of the Gram matrix that are filled at a time: 1 MB of 2,000 columns."""
@@ -28,7 +32,12 @@ def dense_is_cheaper(indptr: NDArray[np.int64], n_columns: int) -> bool:
 
 
 @nb.njit(nogil=True, cache=True)
-def accumulate_gram_pairs(indptr, indices, values, gram):
+def accumulate_gram_pairs(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    gram: NDArray[np.float64],
+) -> None:
     """Add the upper triangle of the product of a block's transpose with the block to `gram`, `(n_columns, n_columns)`.
 
     Rows whose columns are sorted are visited once a band of the matrix, so that the band stays in cache.
@@ -58,7 +67,13 @@ def accumulate_gram_pairs(indptr, indices, values, gram):
 
 
 @nb.njit(nogil=True, cache=True)
-def _add_unsorted(start, stop, indices, values, gram):
+def _add_unsorted(
+    start: int,
+    stop: int,
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    gram: NDArray[np.float64],
+) -> None:
     """Add one row whose columns come in any order, perhaps repeated."""
     for p in range(start, stop):
         for q in range(start, stop):
@@ -68,7 +83,14 @@ def _add_unsorted(start, stop, indices, values, gram):
 
 
 @nb.njit(nogil=True, cache=True)
-def _scatter_single(indptr, indices, values, start, stop, out):
+def _scatter_single(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    start: int,
+    stop: int,
+    out: NDArray[np.float32],
+) -> None:
     out[:] = 0
     for i in range(start, stop):
         for p in range(indptr[i], indptr[i + 1]):
@@ -76,7 +98,10 @@ def _scatter_single(indptr, indices, values, start, stop, out):
 
 
 @nb.njit(nogil=True, cache=True)
-def _add_upper(single, gram):
+def _add_upper(
+    single: NDArray[np.float32],
+    gram: NDArray[np.float64],
+) -> None:
     n = gram.shape[0]
     for a in range(n):
         for b in range(a, n):

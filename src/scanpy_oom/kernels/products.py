@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numba as nb
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["left_product", "right_product"]
 
 
 @nb.njit(nogil=True, cache=True)
-def right_product(indptr, indices, values, dense, out):
+def right_product(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    dense: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
     """Write block @ dense, `(n_rows, k)`, for a `dense` of `(n_columns, k)`."""
     k = dense.shape[1]
     for i in range(indptr.size - 1):
@@ -22,7 +34,13 @@ def right_product(indptr, indices, values, dense, out):
 
 
 @nb.njit(nogil=True, cache=True)
-def left_product(indptr, indices, values, dense, out):
+def left_product(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    dense: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
     """Add block.T @ dense to `out`, `(n_columns, k)`, for a `dense` of `(n_rows, k)`."""
     k = dense.shape[1]
     for i in range(indptr.size - 1):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy import sparse
 
 __all__ = [
     "axis_statistics",
@@ -14,6 +18,7 @@ __all__ = [
     "select_columns",
     "top_row_sums",
 ]
+
 
 def select_columns(block: sparse.csr_matrix, columns: NDArray[np.intp]) -> sparse.csr_matrix:
     """Keep `columns` of a block, in that order."""

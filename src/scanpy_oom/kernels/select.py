@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numba as nb
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["look_up", "row_totals", "select_columns"]
 
 
 @nb.njit(nogil=True, cache=True)
-def select_columns(indptr, indices, data, column_map, out_indptr, out):
+def select_columns(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    data: NDArray[np.floating],
+    column_map: NDArray[np.int32],
+    out_indptr: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> int:
     """Keep the wanted columns of a block of rows.
 
     Parameters
@@ -40,7 +52,12 @@ def select_columns(indptr, indices, data, column_map, out_indptr, out):
 
 
 @nb.njit(nogil=True, cache=True)
-def look_up(indptr, values, table, missed):
+def look_up(
+    indptr: NDArray[np.int64],
+    values: NDArray[np.float64],
+    table: NDArray[np.float64],
+    missed: NDArray[np.int64],
+) -> int:
     """Replace small counts by what a table says.
 
     Parameters
@@ -72,7 +89,13 @@ def look_up(indptr, values, table, missed):
 
 
 @nb.njit(nogil=True, cache=True)
-def row_totals(indptr, indices, data, counted, totals):
+def row_totals(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    data: NDArray[np.floating],
+    counted: NDArray[np.bool_],
+    totals: NDArray[np.float64],
+) -> None:
     """Fill the unknown (NaN) entries of `totals`, `(n_rows,)`, with sums over the columns that `counted` marks.
 
     `counted` is `(n_source_columns,)` booleans, or empty for all columns.

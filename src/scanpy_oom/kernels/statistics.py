@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numba as nb
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["extrema", "group_moments", "group_welford", "masked_row_sums", "row_statistics", "top_row_sums"]
 
 
 @nb.njit(nogil=True, cache=True)
-def row_statistics(indptr, values, total, nnz, npos):
+def row_statistics(
+    indptr: NDArray[np.int64],
+    values: NDArray[np.float64],
+    total: NDArray[np.float64],
+    nnz: NDArray[np.int64],
+    npos: NDArray[np.int64],
+) -> None:
     """Write the sum, the number of non-zeros and the number of positive entries of each row, `(n_rows,)` each."""
     for i in range(indptr.size - 1):
         row_total = 0.0
@@ -26,7 +37,15 @@ def row_statistics(indptr, values, total, nnz, npos):
 
 
 @nb.njit(nogil=True, cache=True)
-def group_moments(indptr, indices, values, codes, order, single, out):  # noqa: PLR0913
+def group_moments(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    order: NDArray[np.int64],
+    single: bool,  # noqa: FBT001
+    out: NDArray[np.float64],
+) -> None:
     """Add moments of each column within groups of rows.
 
     Parameters
@@ -58,7 +77,16 @@ def group_moments(indptr, indices, values, codes, order, single, out):  # noqa: 
 
 
 @nb.njit(nogil=True, cache=True)
-def group_welford(indptr, indices, values, codes, keep_zeros, n_stored, mean, m2):  # noqa: PLR0913
+def group_welford(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    keep_zeros: bool,  # noqa: FBT001
+    n_stored: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    m2: NDArray[np.float64],
+) -> None:
     """Carry on the running mean and sum of squared deviations of each column within groups of rows (Welford, 1962).
 
     Parameters
@@ -88,7 +116,13 @@ def group_welford(indptr, indices, values, codes, keep_zeros, n_stored, mean, m2
 
 
 @nb.njit(nogil=True, cache=True)
-def masked_row_sums(indptr, indices, values, member, out):
+def masked_row_sums(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    member: NDArray[np.bool_],
+    out: NDArray[np.float64],
+) -> None:
     """Write the sum of each row over sets of columns.
 
     `member` is `(n_columns, n_sets)` booleans, `out` is `(n_rows, n_sets)`.
@@ -105,7 +139,13 @@ def masked_row_sums(indptr, indices, values, member, out):
 
 
 @nb.njit(nogil=True, cache=True)
-def top_row_sums(indptr, values, n_columns, ns, out):
+def top_row_sums(
+    indptr: NDArray[np.int64],
+    values: NDArray[np.float64],
+    n_columns: int,
+    ns: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
     """Write the sum of the `ns[k]` largest entries of each row, zeros that are not stored included.
 
     `ns` is increasing; `out` is `(n_rows, len(ns))`.
@@ -134,7 +174,10 @@ def top_row_sums(indptr, values, n_columns, ns, out):
 
 
 @nb.njit(nogil=True, cache=True)
-def extrema(values, out):
+def extrema(
+    values: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
     """Widen `out`, (minimum, maximum, number of values that are not whole, number of negative ones)."""
     for p in range(values.size):
         x = values[p]

@@ -59,9 +59,9 @@ class Arithmetic:
         return NotImplemented
 
     def _compare(self, name: str, other: Any) -> Any:
-        if not np.isscalar(other):
+        if np.ndim(other) > 0 or not np.isscalar(other):
             return NotImplemented
-        return self.transform(Elementwise(name, float(other), np.dtype(bool)))
+        return self.transform(Elementwise(name, float(other), np.dtype(bool)))  # type: ignore[arg-type]
 
     def _power(self, exponent: Any) -> Self:
         if not exponent > 0:
@@ -126,7 +126,7 @@ class Arithmetic:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def astype(self, dtype: DTypeLike, copy: bool = True) -> Self:  # noqa: FBT001, FBT002 (SciPy's signature)
+    def astype(self, dtype: DTypeLike, copy: bool = True) -> Self:  # noqa: FBT001, FBT002
         """Change the dtype; lazy."""
         dtype = np.dtype(dtype)
         return self if dtype == self.dtype else self.transform(Cast(dtype))
@@ -191,7 +191,7 @@ class Arithmetic:
         return self @ other
 
     @property
-    def T(self) -> Transposed:  # noqa: N802 (NumPy's name)
+    def T(self) -> Transposed:  # noqa: N802
         """The transposed matrix, for products."""
         return Transposed(self._as_matrix)
 

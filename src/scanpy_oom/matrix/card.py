@@ -41,11 +41,15 @@ def matrix_card(matrix: OOMMatrix, slot: str = "OOMMatrix") -> Card:
     source = matrix.source
     cells = source.shape[0] * source.shape[1]
     layout = source.format if source.compression == "none" else f"{source.format}, {source.compression}"
+    stored = f"{source.shape[0]:,} × {source.shape[1]:,} {source.dtype}"
     chain = " → ".join(["as stored", *(str(t) for t in matrix.chain.transforms)])
     rows = [
         ("shape", f"{matrix.shape[0]:,} × {matrix.shape[1]:,} {matrix.dtype}"),
         ("source", source.location),
-        ("on disk", f"{format_bytes(source.nbytes)}, {layout}, {source.shape[0]:,} × {source.shape[1]:,} {source.dtype}"),
+        (
+            "on disk",
+            f"{format_bytes(source.nbytes)}, {layout}, {stored}",
+        ),
         ("density", f"{source.nnz / cells:.2%} ({source.nnz:,} stored values)" if cells else "empty"),
         ("chain", chain),
         ("in memory", f"would take {format_bytes(matrix.nbytes_in_memory)}"),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import h5py
+    import numpy as np
+    from numpy.typing import NDArray
     from scipy import sparse
 
     from .oommatrix import OOMMatrix
@@ -73,7 +72,7 @@ def set_engine(new: Engine | None) -> None:
 
 
 def engine() -> Engine:
-    """Return what runs passes: by default, :mod:`scanpy_oom.passes`, which stands above this package and is named, not imported."""
+    """Return what runs passes; by default :mod:`scanpy_oom.passes`, which stands above: named, not imported."""
     if _engine is None:
         set_engine(importlib.import_module(_DEFAULT).ENGINE)
     assert _engine is not None

@@ -53,7 +53,7 @@ def take_values(matrix: OOMMatrix, index: Any) -> Any:
     """
     row, column = _unpack(index)
     if np.ndim(row) == 2 and np.asarray(row).dtype == bool:
-        msg = "A two-dimensional mask selects single values, which is not done out of memory; bring X into memory first."
+        msg = "A two-dimensional mask selects single values, which is not done out of memory: bring X into memory first"
         raise IndexError(msg)
     integers = _is_integer(row), _is_integer(column)
     if not any(integers) and _are_pairs(row, column):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from anndata.abc import CSRDataset
-from scipy import sparse
 
 from .arithmetic import Arithmetic
 from .chain import Chain
@@ -17,7 +15,10 @@ from .selection import Selection, normalize_axis_index
 from .statistics import Statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+    from scipy import sparse
 
     from ..io.source import Source
     from .selection import Axis
@@ -43,7 +44,9 @@ class OOMMatrix(Arithmetic, CSRDataset):
         What is known of the result.
     """
 
-    def __init__(self, source: Source, selection: Selection, chain: Chain, statistics: Statistics | None = None) -> None:
+    def __init__(
+        self, source: Source, selection: Selection, chain: Chain, statistics: Statistics | None = None
+    ) -> None:
         self.source = source
         self.selection = selection
         self.chain = chain
@@ -59,12 +62,12 @@ class OOMMatrix(Arithmetic, CSRDataset):
     # -- what it is
 
     @property
-    def dtype(self) -> np.dtype:
+    def dtype(self) -> np.dtype:  # type: ignore[override]
         """Dtype of the values."""
         return self.chain.dtype
 
     @property
-    def is_dense(self) -> bool:
+    def is_dense(self) -> bool:  # type: ignore[override]
         """Whether scanpy, in memory, would hold this as a dense array."""
         return self.chain.dense
 
@@ -79,7 +82,7 @@ class OOMMatrix(Arithmetic, CSRDataset):
         return int(np.prod(self.shape)) if self.is_dense else self.nnz
 
     @property
-    def backend(self) -> Literal["hdf5", "zarr"]:  # type: ignore[override]
+    def backend(self) -> Literal["hdf5", "zarr"]:
         """Kind of file in which the source lies, in anndata's terms."""
         return "hdf5"
 
@@ -138,7 +141,7 @@ class OOMMatrix(Arithmetic, CSRDataset):
         """Return itself: it cannot change."""
         return self
 
-    def tocsr(self, copy: bool = False) -> OOMMatrix:  # noqa: FBT001, FBT002 (SciPy's signature)
+    def tocsr(self, copy: bool = False) -> OOMMatrix:  # noqa: FBT001, FBT002
         """Return itself: rows are what it reads."""
         return self
 

@@ -1,7 +1,7 @@
 """A chain of transforms as a list of NumPy ufuncs, run on whatever values a block holds.
 
-Running NumPy's own ufuncs in scanpy's dtypes makes values equal to scanpy's to the last bit. What makes it fast is how few
-values are computed: counts below :data:`N_TABLE` are looked up in a table that is filled once a row.
+Running NumPy's own ufuncs in scanpy's dtypes makes values equal to scanpy's to the last bit. What makes it fast is
+how few values are computed: counts below :data:`N_TABLE` are looked up in a table that is filled once a row.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class BlockProgram:
         return np.where(self.masks[key][rows], new, x) if key in self.masks else new
 
     def table(self) -> NDArray[np.float64]:
-        """Return what the leading instructions make of the counts 0, 1, ..., `(n_rows, N_TABLE)`; one row if all are alike."""
+        """Return what the leading instructions make of 0, 1, ..., `(n_rows, N_TABLE)`; one row if all are alike."""
         head = self.program.head
         varies = any(id(i) in self.rows or id(i) in self.masks for i in head)
         n_rows = self.n_rows if varies else min(self.n_rows, 1)

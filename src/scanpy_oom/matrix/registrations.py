@@ -5,7 +5,6 @@ The only module that touches anything private of anndata. It works on anndata 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,8 @@ from .oommatrix import OOMMatrix
 from .selection import normalize_axis_index
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from anndata import AnnData
 
 __all__ = ["holds_oom", "root_of", "underlying"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-from .selection import Axis
+    from .selection import Axis
 
 __all__ = ["COLUMN_STATISTICS", "ROW_STATISTICS", "Statistics"]
 

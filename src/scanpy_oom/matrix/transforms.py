@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .program import Instruction
-from .selection import Axis
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .selection import Axis
 
 __all__ = [
     "Cast",
@@ -24,7 +27,8 @@ __all__ = [
 ]
 
 
-def _take(vector: NDArray | None, positions: Axis) -> NDArray | None:
+def _take(vector: Any, positions: Axis) -> Any:
+    """Return a parameter, where there is one, at these positions."""
     return vector if vector is None or positions is None else vector[positions]
 
 
@@ -65,6 +69,8 @@ def _is_single(dtype: np.dtype) -> bool:
 
 
 _KEEP_SIGN = frozenset({"row_nnz", "row_npos", "col_nnz", "col_npos"})
+
+
 @dataclass(frozen=True, eq=False)
 class Elementwise(Transform):
     """A NumPy ufunc of the value and at most one scalar.
@@ -290,9 +296,7 @@ class Scale(Transform):
         return steps
 
     def take(self, rows: Axis, columns: Axis) -> Self:
-        return replace(
-            self, mean=_take(self.mean, columns), std=_take(self.std, columns), mask=_take(self.mask, rows)
-        )
+        return replace(self, mean=_take(self.mean, columns), std=_take(self.std, columns), mask=_take(self.mask, rows))
 
     def makes_dense(self, *, was_dense: bool) -> bool:
         return self.dense

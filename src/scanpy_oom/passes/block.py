@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from ..io.source import CSRBlock
 from ..kernels import look_up, row_totals, select_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
     from ..matrix import OOMMatrix
     from ..matrix.transforms import RowTotals
     from .plan import Rows

@@ -15,7 +15,7 @@ SMALLEST_BLOCK, LARGEST_BLOCK = 2**14, 2**20
 
 
 def block_entries(n_threads: int) -> int:
-    """Return how many stored entries a block may hold, so that the blocks of all threads take a quarter of the limit."""
+    """Return how many stored entries a block may hold, for the blocks of all threads to take a quarter of the limit."""
     return min(max(settings.memory_limit // (4 * n_threads * BYTES_PER_ENTRY), SMALLEST_BLOCK), LARGEST_BLOCK)
 
 

@@ -103,8 +103,8 @@ class ExplicitGram(GramOperator):
         self.column_mean = mean
         self.uncentered_trace = float(np.trace(gram))
         if center:
-            for row, value in zip(gram, mean, strict=True):
-                row -= (n_rows * value) * mean
+            for j, value in enumerate(mean):
+                gram[j] -= (n_rows * value) * mean
         self.gram: NDArray[np.float64] = gram
 
     def __matmul__(self, dense: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -206,8 +206,9 @@ def randomized_decomposition(
 ) -> Decomposition:
     """Compute the randomized SVD that scikit-learn gives for the same draws, from products with the Gram matrix.
 
-    scikit-learn alternates between products with the matrix and with its transpose. The space that it reaches is spanned by
-    powers of the Gram matrix times the draws (Halko et al., 2009), so the same result follows from `n_iter + 1` products.
+    scikit-learn alternates between products with the matrix and with its transpose. The space that it reaches is
+    spanned by powers of the Gram matrix times the draws (Halko et al., 2009), so that the same result follows from
+    `n_iter + 1` products.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ __all__ = ["ENGINE", "ThreadsEngine"]
 _ALL = ("row_sum", "row_nnz", "row_npos", "col_sum", "col_sumsq", "col_nnz", "col_npos")
 
 
-def _answer(matrix: OOMMatrix, reduction: Reduction):  # noqa: ANN202 (whatever the reduction gives)
+def _answer(matrix: OOMMatrix, reduction: Reduction) -> Any:
     return run([Request(matrix, [reduction])])[0][0]
 
 

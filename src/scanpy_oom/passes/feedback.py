@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from numba.core import event
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numba.core.event import Event
 
 __all__ = ["announce_compilation"]

@@ -35,7 +35,7 @@ class _Columns:
 
     def add(self, other: _Columns) -> None:
         self.moments += other.moments
-        if self.stored is not None:
+        if self.stored is not None and other.stored is not None:
             self.stored += other.stored
 
     def update(self, block: Block, codes: NDArray[np.int64]) -> None:
@@ -62,7 +62,6 @@ class AxisStatistics(Reduction):
         self._matrix = matrix
         n_rows, self._n_columns = matrix.shape
         self._background = matrix.chain.background
-        self._class_counts = None if self._background is None else self._background.class_counts(n_rows)
         self._row_sum = np.zeros(n_rows)
         self._row_nnz = np.zeros(n_rows, dtype=np.int64)
         self._row_npos = np.zeros(n_rows, dtype=np.int64)
@@ -97,7 +96,7 @@ class AxisStatistics(Reduction):
 
     def result(self, total: _Columns) -> Statistics:
         if self._background is not None:
-            total.add_unstored(self._class_counts, self._background.values)
+            total.add_unstored(self._background.class_counts(self._row_sum.size), self._background.values)
         col_sum, col_sumsq, col_nnz, col_npos = np.ascontiguousarray(total.moments.sum(axis=0).T)
         return Statistics(
             {
@@ -138,7 +137,6 @@ class Moments:
         mean = np.divide(self.total, n, out=np.full_like(self.total, np.nan), where=n > 0)
         var = np.divide(self.total_squared, n, out=np.full_like(self.total, np.nan), where=n > 0) - mean**2
         return mean, var * np.divide(n, n - 1, out=np.ones_like(n), where=n > 1)
-
 
     def complement(self, n_groups: int) -> Moments:
         """Moments of all rows but those of a group, for each of the first `n_groups` groups."""

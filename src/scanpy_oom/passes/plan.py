@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
     from ..io.source import Source
     from ..matrix.selection import Selection
 
@@ -38,9 +40,9 @@ class Rows:
 class Plan:
     """Tasks and blocks of a pass over the rows of a selection.
 
-    A task is a run of rows whose length depends on the number of rows alone: each task fills one partial result, and these are
-    merged in order, so that results depend neither on the number of threads nor on the memory limit. A block is
-    a run of rows within a task that is small enough for memory.
+    A task is a run of rows whose length depends on the number of rows alone: each task fills one partial result, and
+    these are merged in order, so that results depend neither on the number of threads nor on the memory limit. A block
+    is a run of rows within a task that is small enough for memory.
 
     Parameters
     ----------
@@ -69,10 +71,7 @@ class Plan:
 
     def blocks(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield the blocks of the task from `start` to `stop`."""
-        if self._sorted is None:
-            rows = np.arange(start, stop, dtype=np.intp)
-        else:
-            rows = self._sorted[start:stop]
+        rows = np.arange(start, stop, dtype=np.intp) if self._sorted is None else self._sorted[start:stop]
         sizes = np.subtract(self._offsets[rows + 1], self._offsets[rows], dtype=np.int64)
         ends = np.cumsum(sizes)
         first = 0

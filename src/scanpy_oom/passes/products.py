@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["ClassSums", "Gram", "GramProduct", "LeftProduct", "RightProduct"]
 
 
-def _class_sums(values: NDArray[np.float64], background: Background | None) -> NDArray[np.float64] | None:
+def _class_sums(values: NDArray[np.float64], background: Background) -> NDArray[np.float64]:
     """Sum `(n_rows, k)` values over the rows of each class, `(n_classes, k)`."""
-    if background is None:
-        return None
     if background.row_class.size == 0:
         return values.sum(axis=0, keepdims=True)
     out = np.zeros((background.values.shape[0], values.shape[1]))

@@ -15,8 +15,8 @@ __all__ = ["Reduction"]
 class Reduction(ABC):
     """Accumulates one thing over the blocks of a matrix.
 
-    A partial result belongs to one task, whose blocks come in order; partial results are merged in the order of tasks. What is known by
-    row is written to its place at once, since no two blocks share a row.
+    A partial result belongs to one task, whose blocks come in order; partial results are merged in the order of
+    tasks. What is known by row is written to its place at once, since no two blocks share a row.
     """
 
     uses_blas: bool = False

@@ -102,7 +102,9 @@ class HighlyExpressed(Reduction):
         return np.zeros(self._n_columns, dtype=bool)
 
     def update(self, partial: NDArray[np.bool_], block: Block) -> None:
-        values, indices, rows = block.values, block.indices, block.row_of_entry()
+        values: NDArray = block.values
+        rows: NDArray = block.row_of_entry()
+        indices: NDArray = block.indices
         if block.background.size:
             dense = block.toarray()
             rows, indices = np.nonzero(dense)

@@ -6,7 +6,6 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from .feedback import announce_compilation
 from .plan import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
     from ..matrix import OOMMatrix
     from .block import Block
     from .plan import Rows
@@ -47,7 +48,7 @@ class Request:
     reductions: Sequence[Reduction]
 
 
-class _Cancelled(Exception):
+class _CancelledError(Exception):
     """Another task failed, or the user asked to stop."""
 
 
@@ -74,7 +75,7 @@ class _Pass:
     def read(self, rows: Rows) -> list[Block]:
         """Fetch rows and make the block of each request."""
         if self.stop.is_set():
-            raise _Cancelled
+            raise _CancelledError
         raw = fetch(self.lead, rows)
         # the last reader may overwrite what was read
         copies = [CSRBlock(raw.indptr, raw.indices.copy(), raw.data) for _ in self.readers[1:]]

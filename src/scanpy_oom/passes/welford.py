@@ -40,7 +40,8 @@ class GroupMeanVar:
 class GroupWelford(Reduction):
     """Welford's running mean and variance within groups, in the order of the rows, as :func:`scanpy.get.aggregate`.
 
-    The order decides the last bits, and these decide the order of tied genes. :class:`~scanpy_oom.passes.GroupMoments` is faster.
+    The order decides the last bits, and these decide the order of tied genes. :class:`~scanpy_oom.passes.GroupMoments`
+    is faster.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ class GroupWelford(Reduction):
             columns = np.tile(np.arange(block.n_columns, dtype=np.int32), block.n_rows)
             group_welford(indptr, columns, dense.ravel(), codes, self._dense, *partial)
         else:
-            group_welford(block.indptr, block.indices, block.values, codes, False, *partial)  # noqa: FBT003
+            group_welford(block.indptr, block.indices, block.values, codes, self._dense, *partial)
 
     def merge(self, total: tuple, partial: tuple) -> tuple:
         msg = "Rows come in order: there is one partial result."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,8 @@ from ..io.write import ArrayWriter, CSRWriter
 from .reductions import Reduction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import h5py
 
     from ..matrix import OOMMatrix
@@ -55,7 +56,9 @@ class Write(Reduction):
         indptr, indices, values = block.indptr, block.indices, block.values
         if block.background.size or self._sorts:
             shape = (block.n_rows, block.n_columns)
-            whole = sparse.csr_matrix(block.toarray() if block.background.size else (values, indices, indptr), shape=shape)
+            whole = sparse.csr_matrix(
+                block.toarray() if block.background.size else (values, indices, indptr), shape=shape
+            )
             whole.sort_indices()
             indptr, indices, values = whole.indptr, whole.indices, whole.data
         self._writer.append(indptr, indices, values)

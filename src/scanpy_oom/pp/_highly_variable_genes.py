@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["highly_variable_genes"]
 
 
-def highly_variable_genes(  # noqa: PLR0913 (scanpy's signature)
+def highly_variable_genes(  # noqa: PLR0913
     adata: AnnData,
     *,
     layer: str | None = None,
@@ -67,9 +67,8 @@ def highly_variable_genes(  # noqa: PLR0913 (scanpy's signature)
     arguments = {"flavor": flavor, "n_bins": n_bins, "cutoff": cutoff}
     if batch_key:
         if filter_unexpressed_genes is False:
-            msg = (
-                f"filter_unexpressed_genes is set to False, but will ignored for batch-aware {flavor=!r} HVG computation"
-            )
+            ignored = f"but will ignored for batch-aware {flavor=!r} HVG computation"
+            msg = f"filter_unexpressed_genes is set to False, {ignored}"
             warnings.warn(msg, UserWarning, stacklevel=3)
         df = _batched(adata, x, batch_key, **arguments)
     else:
@@ -96,7 +95,7 @@ def _annotate(adata: AnnData, df: pd.DataFrame, flavor: str, *, batched: bool) -
     adata.var["highly_variable"] = df["highly_variable"]
     adata.var["means"] = df["means"]
     adata.var["dispersions"] = df["dispersions"]
-    adata.var["dispersions_norm"] = df["dispersions_norm"].astype(np.float32, copy=False)
+    adata.var["dispersions_norm"] = df["dispersions_norm"].astype(np.float32)
     if batched:
         adata.var["highly_variable_nbatches"] = df["highly_variable_nbatches"]
         adata.var["highly_variable_intersection"] = df["highly_variable_intersection"]
@@ -119,7 +118,7 @@ def _moments(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups:
     return results[0][0]
 
 
-def _single_batch(  # noqa: PLR0913
+def _single_batch(
     names: pd.Index,
     mean: NDArray[np.float64],
     var: NDArray[np.float64],
@@ -128,7 +127,7 @@ def _single_batch(  # noqa: PLR0913
     n_bins: int,
     cutoff: Any,
 ) -> pd.DataFrame:
-    """Compute normalised dispersions from the moments of one batch: the part of scanpy's function that sees vectors alone."""
+    """Compute normalised dispersions from the moments of one batch, as scanpy's function of this name."""
     mean = np.where(mean == 0, 1e-12, mean)
     dispersion = var / mean
     if flavor == "seurat":
@@ -182,9 +181,7 @@ def _merge_batches(adata: AnnData, df: pd.DataFrame, n_batches: int, cutoff: Any
     df["highly_variable_nbatches"] = df["highly_variable"]
     df["highly_variable_intersection"] = df["highly_variable_nbatches"] == n_batches
     if isinstance(cutoff, int | np.integer):
-        df = df.sort_values(
-            ["highly_variable_nbatches", "dispersions_norm"], ascending=False, na_position="last"
-        )
+        df = df.sort_values(["highly_variable_nbatches", "dispersions_norm"], ascending=False, na_position="last")
         df["highly_variable"] = np.arange(df.shape[0]) < cutoff
         return df.loc[adata.var_names]
     df["dispersions_norm"] = df["dispersions_norm"].fillna(0)  # similar to Seurat

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["normalize_total"]
 
 
-def normalize_total(  # noqa: PLR0913 (scanpy's signature)
+def normalize_total(  # noqa: PLR0913
     adata: AnnData,
     *,
     target_sum: float | None = None,

@@ -56,7 +56,7 @@ class _Fit:
     variance_ratio: NDArray
 
 
-def pca(  # noqa: PLR0913 (scanpy's signature)
+def pca(  # noqa: PLR0913
     data: AnnData | OOMMatrix,
     n_comps: int | None = None,
     *,
@@ -77,8 +77,9 @@ def pca(  # noqa: PLR0913 (scanpy's signature)
     """Principal component analysis: one pass for the Gram matrix, one to project.
 
     Exact, whichever exact solver is asked for: eigenvectors of the Gram matrix, which for more than some thousands
-    of columns is applied by streaming passes. Matrices of less than 50 MB go to scikit-learn instead, in one pass. The solver `'randomized'` gives what scikit-learn's gives for the same
-    `random_state`. `chunked=True` streams chunks to scikit-learn's incremental PCA. See :func:`scanpy.pp.pca`.
+    of columns is applied by streaming passes. Matrices of less than 50 MB go to scikit-learn instead, in one pass. The
+    solver `'randomized'` gives what scikit-learn's gives for the same `random_state`; `chunked=True` streams chunks to
+    scikit-learn's incremental PCA. See :func:`scanpy.pp.pca`.
     """
     if chunked:
         return _chunked(**{name: value for name, value in locals().items() if name != "chunked"})
@@ -132,7 +133,7 @@ def _chunked(**arguments: Any) -> Any:
     return original(arguments.pop("data"), arguments.pop("n_comps"), chunked=True, **arguments)
 
 
-def _store(  # noqa: PLR0913
+def _store(
     adata: AnnData,
     keys: tuple[str, str, str],
     x_pca: NDArray,
@@ -214,7 +215,9 @@ def _estimator_solver(x: OOMMatrix, svd_solver: str | None, *, zero_center: bool
 def _check_n_components(x: OOMMatrix, k: int, solver: str) -> None:
     smallest = min(x.shape)
     if not 1 <= k <= smallest:
-        msg = f"n_components={k!r} must be between 1 and min(n_samples, n_features)={smallest} with svd_solver={solver!r}"
+        msg = (
+            f"n_components={k!r} must be between 1 and min(n_samples, n_features)={smallest} with svd_solver={solver!r}"
+        )
         raise ValueError(msg)
     if solver == "arpack" and k == smallest:
         msg = (

@@ -24,7 +24,7 @@ __all__ = ["calculate_qc_metrics"]
 _NEEDED = ("row_sum", "row_nnz", "col_sum", "col_nnz")
 
 
-def calculate_qc_metrics(  # noqa: PLR0913 (scanpy's signature)
+def calculate_qc_metrics(  # noqa: PLR0913
     adata: AnnData,
     *,
     expr_type: str = "counts",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["scale"]
 
 
-def scale(  # noqa: PLR0913 (scanpy's signature)
+def scale(
     data: AnnData | OOMMatrix,
     *,
     zero_center: bool = True,
@@ -42,26 +42,27 @@ def scale(  # noqa: PLR0913 (scanpy's signature)
         return _scale_array(data, zero_center, max_value, layer, obsm, mask_obs, return_mean_std=return_mean_std)
     adata = data.copy() if copy else data
     names = ("mean", "std")
+    mask: NDArray[np.bool_] | None = None
     if mask_obs is not None:
         what = f"of {mask_obs}" if isinstance(mask_obs, str) else "with mask"
         names = (f"mean {what}", f"std {what}")
-        mask_obs = _check_mask(adata, mask_obs, "obs")
+        mask = _check_mask(adata, mask_obs, "obs")
     view_to_actual(adata)
     x: OOMMatrix = get_obs_rep(adata, layer=layer, obsm=obsm)
-    scaled, mean, std = _scale(x, zero_center=zero_center, max_value=max_value, mask=mask_obs)
+    scaled, mean, std = _scale(x, zero_center=zero_center, max_value=max_value, mask=mask)
     adata.var[names[0]] = mean
     adata.var[names[1]] = std
     set_obs_rep(adata, scaled, layer=layer, obsm=obsm)
     return adata if copy else None
 
 
-def _scale_array(  # noqa: PLR0913
+def _scale_array(
     x: OOMMatrix,
     zero_center: bool,  # noqa: FBT001
     max_value: float | None,
     layer: str | None,
     obsm: str | None,
-    mask_obs: NDArray[np.bool_] | None,
+    mask_obs: NDArray[np.bool_] | str | None,
     *,
     return_mean_std: bool,
 ) -> OOMMatrix | tuple[OOMMatrix, NDArray[np.float64], NDArray[np.float64]]:

@@ -14,8 +14,6 @@ from ..passes import ENGINE
 from ._compat import axis_sum_dtype, count_dtype, get_obs_rep, set_obs_rep
 
 if TYPE_CHECKING:
-    from numbers import Number
-
     from numpy.typing import NDArray
 
     from ..matrix import OOMMatrix
@@ -78,7 +76,7 @@ def filter_genes(
 class _Thresholds:
     """The one threshold that was given: on counts, or on how many genes (cells) are expressed."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         other: Literal["genes", "cells"],
         min_counts: int | None,
@@ -117,10 +115,10 @@ class _Thresholds:
         logg.info(f"filtered out {n_removed} {what} {bound} {self._unit}")
 
 
-def log1p(  # noqa: PLR0913 (scanpy's signature)
+def log1p(
     data: AnnData | OOMMatrix,
     *,
-    base: Number | None = None,
+    base: float | None = None,
     copy: bool = False,
     chunked: bool | None = None,
     chunk_size: int | None = None,
@@ -150,8 +148,8 @@ def log1p(  # noqa: PLR0913 (scanpy's signature)
     return adata if copy else None
 
 
-def _log1p(x: OOMMatrix, base: Number | None) -> OOMMatrix:
+def _log1p(x: OOMMatrix, base: float | None) -> OOMMatrix:
     kept = x.dtype.kind == "f" if x.is_dense else x.dtype in (np.float32, np.float64)
     dtype = x.dtype if kept else np.dtype(np.float64)
     x = x.transform(Elementwise("log1p", dtype=dtype))
-    return x if base is None else x.transform(Elementwise("divide", float(np.log(base)), dtype))  # type: ignore[arg-type]
+    return x if base is None else x.transform(Elementwise("divide", float(np.log(base)), dtype))

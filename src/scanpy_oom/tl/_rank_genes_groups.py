@@ -36,8 +36,11 @@ class _GroupStatistics(_RankGenes):
     """scanpy's tests on statistics that one pass gathers for all groups."""
 
     X: OOMMatrix
+    var_names: pd.Index
 
-    def __init__(self, adata: AnnData, groups: Any, groupby: str, *, mask_var: NDArray | None, **arguments: Any) -> None:
+    def __init__(
+        self, adata: AnnData, groups: Any, groupby: str, *, mask_var: NDArray | None, **arguments: Any
+    ) -> None:
         super().__init__(adata, groups, groupby, mask_var=None, **arguments)
         self.mask_var = mask_var
         if mask_var is not None:
@@ -84,7 +87,7 @@ class _GroupStatistics(_RankGenes):
             self._derive_rest_stats(n, found.mean, m2, nnz, k, need_var=True)
 
 
-def rank_genes_groups(  # noqa: PLR0913 (scanpy's signature)
+def rank_genes_groups(  # noqa: PLR0913
     adata: AnnData,
     groupby: str,
     *,
@@ -107,7 +110,7 @@ def rank_genes_groups(  # noqa: PLR0913 (scanpy's signature)
 
     See :func:`scanpy.tl.rank_genes_groups`.
     """
-    mask_var = _check_mask(adata, mask_var, "var")
+    var_mask: NDArray[np.bool_] | None = _check_mask(adata, mask_var, "var")
     if use_raw is None:
         use_raw = adata.raw is not None
     elif use_raw is True and adata.raw is None:
@@ -132,7 +135,7 @@ def rank_genes_groups(  # noqa: PLR0913 (scanpy's signature)
         adata,
         _groups_order(adata, groupby, groups, reference),
         groupby,
-        mask_var=mask_var,
+        mask_var=var_mask,
         reference=reference,
         use_raw=use_raw,
         layer=layer,
