@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .table import BUILTIN
-from .wrappers_importlib_bootstrap import around_override, around_read, around_read_h5ad
+from .wrappers_importlib_bootstrap import around_override, around_read, around_read_h5ad, around_write_h5ad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["patch", "unpatch"]
 
-_READERS = {"anndata.io.read_h5ad": around_read_h5ad, "scanpy.readwrite.read": around_read}
+_FILES = {
+    "anndata.io.read_h5ad": around_read_h5ad,
+    "anndata.io.write_h5ad": around_write_h5ad,
+    "scanpy.readwrite.read": around_read,
+}
 
 _lock = RLock()
 _wrappers: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -30,11 +34,11 @@ def patch(overrides: Iterable[Override] = BUILTIN) -> None:
     Parameters
     ----------
     overrides
-        The scanpy functions to wrap, beside those that read files.
+        The scanpy functions to wrap, beside those that read and write files.
     """
     with _lock:
         wrapped = set(_wrappers.values())
-        for path, around in _READERS.items():
+        for path, around in _FILES.items():
             function = _loaded(path)
             if function is not None and function not in _wrappers and function not in wrapped:
                 _wrappers[function] = around(function)

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable
 from functools import update_wrapper
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ..errors import UnsupportedOutOfMemory
 
-__all__ = ["around_override", "around_read", "around_read_h5ad", "set_default_backed"]
+__all__ = ["around_override", "around_read", "around_read_h5ad", "around_write_h5ad", "set_default_backed"]
 
 Function = Callable[..., Any]
 
@@ -93,6 +94,19 @@ def around_read(function: Function) -> Function:
             if not readers.reads_h5ad(function, args, kwargs):
                 return readers.read_as_asked(function, args, kwargs)
         return function(*args, **kwargs)
+
+    return update_wrapper(wrapper, function)
+
+
+def around_write_h5ad(function: Function) -> Function:
+    """Wrap `anndata.io.write_h5ad`, so that the file that is being read may be written to."""
+
+    def wrapper(filepath: Any, adata: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if "scanpy_oom.matrix" not in _modules or not _modules["scanpy_oom.matrix"].holds_oom(adata):
+            return function(filepath, adata, **kwargs)
+        writers = import_module("scanpy_oom.dispatch.writers")
+        return writers.write_beside(function, Path(filepath), adata, **kwargs)
 
     return update_wrapper(wrapper, function)
 
