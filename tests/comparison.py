@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +12,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 from scipy import sparse
 
 from scanpy_oom.matrix import OOMMatrix
@@ -131,6 +134,8 @@ def assert_same_outcome(
         As in :func:`assert_same`.
     """
     memory, lazy = pair(x)
+    if sparse.issparse(memory.X):
+        memory.X = memory.X.tocsr()  # which is what a column-compressed matrix is to users where it stays on disk
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for adata in (memory, lazy):
@@ -172,6 +177,21 @@ def assert_same_warnings(call: Callable[[ad.AnnData], Any], memory: ad.AnnData, 
         given.append([(w.category, str(w.message)) for w in caught])
     assert given[1] == given[0]
     return [text for _, text in given[1]]
+
+
+def assert_same_log(call: Callable[[ad.AnnData], Any], memory: ad.AnnData, lazy: ad.AnnData) -> str:
+    """Assert that `call` has scanpy log the same in memory and out of memory, times aside; return it."""
+    logfile, logs = sc.settings.logfile, []
+    for adata in (memory, lazy):
+        sc.settings.logfile = io.StringIO()
+        try:
+            with sc.settings.verbosity.override(4):
+                call(adata)
+            logs.append(re.sub(r"\(\d+:\d+:\d+\)", "(time)", sc.settings.logfile.getvalue()))
+        finally:
+            sc.settings.logfile = logfile
+    assert logs[1] == logs[0]
+    return logs[1]
 
 
 def passes_of(call: Callable[[], Any]) -> int:

@@ -40,7 +40,7 @@ def _counts(
     n_rows: int, n_cols: int, *, density: float = 0.1, dtype: Any = "float32", seed: int = 0
 ) -> sparse.csr_matrix:
     rng = np.random.default_rng(seed)
-    matrix = sparse.random(n_rows, n_cols, density=density, format="csr", rng=rng)
+    matrix = sparse.random(n_rows, n_cols, density=density, format="csr", random_state=rng)
     matrix.data = rng.integers(1, 100, size=matrix.nnz).astype(dtype)
     return matrix
 

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from scanpy_oom.io.open import open_source
 
-MATRIX = sparse.random(60, 33, density=0.3, format="csr", rng=np.random.default_rng(0), dtype="f4").toarray()
+MATRIX = sparse.random(60, 33, density=0.3, format="csr", random_state=np.random.default_rng(0), dtype="f4").toarray()
 LAYOUTS = {
     "contiguous": {},
     "gzip": {"chunks": (7, 10), "compression": "gzip"},

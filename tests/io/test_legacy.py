@@ -11,7 +11,7 @@ from scipy import sparse
 from scanpy_oom.errors import CorruptFileError
 from scanpy_oom.io.read import read_h5ad
 
-RAW = sparse.random(6, 8, density=0.5, format="csr", rng=np.random.default_rng(0), dtype="f4")
+RAW = sparse.random(6, 8, density=0.5, format="csr", random_state=np.random.default_rng(0), dtype="f4")
 
 pytestmark = pytest.mark.filterwarnings("ignore::anndata.OldFormatWarning")
 

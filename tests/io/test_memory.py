@@ -11,7 +11,7 @@ from scipy import sparse
 from scanpy_oom.errors import CorruptFileError
 from scanpy_oom.io.memory import MemorySource
 
-MATRIX = sparse.random(40, 15, density=0.2, format="csr", rng=np.random.default_rng(0), dtype="f4")
+MATRIX = sparse.random(40, 15, density=0.2, format="csr", random_state=np.random.default_rng(0), dtype="f4")
 KINDS = {
     "csr_matrix": sparse.csr_matrix,
     "csr_array": sparse.csr_array,

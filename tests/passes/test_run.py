@@ -180,3 +180,10 @@ def test_a_forked_process_reads_on(stored):
         os._exit(0)
     os.waitpid(pid, 0)
     assert float(os.read(read, 100)) == want
+
+
+@pytest.mark.parametrize("rows", [[0, 5, 5, 5, 5, 5], [2, 3, 4], [7], [9, 9], [3, 2, 1], [0, 2, 2]])
+def test_rows_that_are_repeated_or_skipped_are_no_run_of_rows(rows):
+    x = counts(12, 8)
+    matrix = OOMMatrix.from_source(MemorySource(x)).select(np.array(rows), None)
+    np.testing.assert_array_equal(matrix.to_memory().toarray(), x[rows].toarray())

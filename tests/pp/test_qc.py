@@ -50,7 +50,8 @@ def test_metrics_have_scanpy_s_dtypes_for_every_dtype_of_x(dtype, kind):
 @given(x=expression(negative=True, fractions=True), data=st.data())
 def test_metrics_are_scanpy_s_for_any_matrix(x, data):
     arguments = {
-        "percent_top": data.draw(st.lists(st.integers(1, x.shape[1]), max_size=3)) or None,
+        # the largest of negative values depend on which zeros are stored
+        "percent_top": data.draw(st.lists(st.integers(1, x.shape[1]), max_size=3)) if x.min() >= 0 else None,
         "qc_vars": data.draw(st.sampled_from([(), ["mt"], ["mt", "few"]])),
         "log1p": data.draw(st.booleans()),
         "inplace": data.draw(st.booleans()),
@@ -62,7 +63,7 @@ def test_metrics_are_scanpy_s_for_any_matrix(x, data):
 def test_metrics_of_raw_are_its_own():
     memory, lazy = pair(counts(30, 12))
     for adata in (memory, lazy):
-        adata.raw = adata
+        adata.raw = adata.copy()
         sc.pp.log1p(adata)
     call = lambda adata: sc.pp.calculate_qc_metrics(adata, use_raw=True, percent_top=(3,), qc_vars=["mt"])
     assert_same(call(memory), call(lazy))

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from scanpy_oom.matrix import OOMMatrix
 
-from ..comparison import assert_same, assert_same_anndata, assert_same_error, assert_same_outcome, passes_of
+from ..comparison import (
+    assert_same,
+    assert_same_anndata,
+    assert_same_error,
+    assert_same_log,
+    assert_same_outcome,
+    passes_of,
+)
 from ..matrices import counts, dense, oom, pair
 from .strategies import DTYPES, FORMATS, expression
 
@@ -23,7 +30,7 @@ CASES = [(function, option) for function, options in FILTERS.items() for option 
 def filled(adata):
     """Something in every slot that a filter subsets."""
     adata.layers["counts"] = adata.X.copy()
-    adata.raw = adata
+    adata.raw = adata.copy()
     adata.obsm["place"] = np.arange(2.0 * adata.n_obs).reshape(-1, 2)
     adata.varm["loading"] = np.arange(3.0 * adata.n_vars).reshape(-1, 3)
 
@@ -112,7 +119,7 @@ def test_subsets_copies_and_raw_take_no_pass():
     [{}, {"base": 2}, {"base": 10.0}, {"layer": "counts"}, {"chunked": True, "chunk_size": 4}, {"obsm": "place"}],
     ids=str,
 )
-@pytest.mark.parametrize("dtype", [d for d in DTYPES])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_logarithms_are_scanpy_s_to_the_last_bit(dtype, arguments):
     if "chunked" in arguments and np.dtype(dtype).kind != "f":
         pytest.skip("scanpy writes chunks of logarithms back into whole numbers")
@@ -155,33 +162,26 @@ def test_log1p_reports_its_arguments_as_scanpy_does():
     assert_same_error(lambda a: sc.pp.log1p(a, chunked=True, layer="counts"), memory, lazy, NotImplementedError)
     x = counts(10, 8)
     for matrix in (x, oom(x)):
-        with pytest.raises(TypeError, match="only valid if an `?AnnData`? object is passed"):
+        with pytest.raises(TypeError):
             sc.pp.log1p(matrix, layer="counts")
 
 
-def test_log1p_says_that_it_was_done_before(capsys):
-    said = []
-    for adata in pair(counts(10, 8)):
+def test_log1p_says_that_it_was_done_before():
+    def twice(adata):
         sc.pp.log1p(adata)
-        capsys.readouterr()
         sc.pp.log1p(adata)
-        said.append(capsys.readouterr())
-    assert said[0] == said[1]
-    assert "already log-transformed" in "".join(said[1])
+
+    assert "already log-transformed" in assert_same_log(twice, *pair(counts(10, 8)))
 
 
-def test_what_filters_remove_is_logged_as_in_scanpy(capsys):
-    said = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sc.settings, "verbosity", 3)
-        for adata in pair(counts(20, 12)):
-            sc.pp.filter_cells(adata, min_genes=3)
-            sc.pp.filter_cells(adata, max_counts=30)
-            sc.pp.filter_genes(adata, min_counts=10)
-            sc.pp.filter_genes(adata, max_cells=8)
-            said.append(capsys.readouterr())
-    assert said[0] == said[1]
-    assert "filtered out" in "".join(said[1])
+def test_what_filters_remove_is_logged_as_in_scanpy():
+    def work(adata):
+        sc.pp.filter_cells(adata, min_genes=3)
+        sc.pp.filter_cells(adata, max_counts=30)
+        sc.pp.filter_genes(adata, min_counts=10)
+        sc.pp.filter_genes(adata, max_cells=8)
+
+    assert "filtered out" in assert_same_log(work, *pair(counts(20, 12)))
 
 
 def test_cells_and_genes_may_all_be_removed():

@@ -58,6 +58,15 @@ class CSCSource(HDF5Source):
         with self._lock:
             return self._counted()
 
+    def column_offsets(self) -> NDArray[np.int32] | NDArray[np.int64]:
+        """Count the stored entries that precede each column, `(n_columns + 1,)`."""
+        return self._arrays.offsets()
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the copy by rows is there already."""
+        return self._copy is not None
+
     def read_rows(self, rows: slice | NDArray[np.int64]) -> CSRBlock:
         """Fetch rows; the first call copies the matrix by rows to `settings.scratch_dir`.
 

@@ -139,6 +139,10 @@ class Source(ABC):
             If the file is truncated, has changed since it was opened, or holds impossible values.
         """
 
+    def column_offsets(self) -> NDArray[np.integer] | None:
+        """Count the stored entries that precede each column, where the source is stored by columns; None elsewhere."""
+        return None
+
     def read_columns(self, columns: slice | NDArray[np.int64]) -> sparse.csc_matrix | None:
         """Fetch columns straight from a column-compressed matrix; `None` where the storage offers no such route.
 

@@ -89,10 +89,10 @@ class OOMMatrix(Arithmetic, CSRDataset):
     @property
     def stored(self) -> int:
         """Entries of the source in the rows that are shown, in all of its columns: what a pass reads."""
-        offsets = self.source.row_offsets()
-        if self.selection.rows is None:
-            return int(offsets[-1])
         rows = self.selection.rows
+        if rows is None:
+            return self.source.nnz
+        offsets = self.source.row_offsets()
         return int(np.subtract(offsets[rows + 1], offsets[rows], dtype=np.int64).sum())
 
     @property
@@ -114,10 +114,18 @@ class OOMMatrix(Arithmetic, CSRDataset):
         n_rows, n_columns = self.shape
         if self.is_dense or self.chain.background is not None:
             return n_rows * n_columns * self.dtype.itemsize
-        share = 1.0 if self.selection.columns is None else n_columns / max(self.selection.source_shape[1], 1)
-        entries = min(self.stored, n_rows * n_columns) if share == 1 else min(self.stored * share, n_rows * n_columns)
+        entries = min(self._expected_entries(), n_rows * n_columns)
         index_size = 4 if entries < np.iinfo(np.int32).max else 8
         return int(entries * (self.dtype.itemsize + index_size) + (n_rows + 1) * index_size)
+
+    def _expected_entries(self) -> float:
+        """Return how many entries are stored, as far as offsets of rows or columns tell; else by their mean density."""
+        columns, (n_source_rows, n_source_columns) = self.selection.columns, self.selection.source_shape
+        offsets = self.source.column_offsets()
+        if offsets is not None:  # rows would have to be counted first
+            chosen = slice(None) if columns is None else columns
+            return float(np.diff(offsets)[chosen].sum()) * self.shape[0] / max(n_source_rows, 1)
+        return self.stored if columns is None else self.stored * columns.size / max(n_source_columns, 1)
 
     # -- other matrices made from it
 

@@ -112,9 +112,8 @@ class Block:
 def fetch(matrix: OOMMatrix, rows: Rows) -> CSRBlock:
     """Read rows of the source, repeated ones repeated."""
     wanted = rows.source_rows
-    first, last = int(wanted[0]), int(wanted[-1])
-    if last - first + 1 == wanted.size and (wanted.size < 2 or wanted[1] > wanted[0]):
-        return matrix.source.read_rows(slice(first, last + 1))
+    if (np.diff(wanted) == 1).all():
+        return matrix.source.read_rows(slice(int(wanted[0]), int(wanted[-1]) + 1))
     distinct, inverse = np.unique(wanted, return_inverse=True)
     block = matrix.source.read_rows(distinct)
     if distinct.size == wanted.size:

@@ -48,6 +48,10 @@ class CollectDense(Reduction):
     def merge(self, total: None, partial: None) -> None:
         return None
 
+    def join(self, results: list[NDArray]) -> NDArray:
+        """Put the columns side by side."""
+        return results[0] if len(results) == 1 else np.hstack(results)
+
     def result(self, total: None) -> NDArray:
         return self._out
 
@@ -84,6 +88,10 @@ class CollectSparse(Reduction):
         if size > settings.memory_limit:  # the estimate before the pass knew the columns' mean density alone
             require(size, f"{self._what} on {self._matrix!r}", _ADVICE)
         return total
+
+    def join(self, results: list[sparse.csr_matrix]) -> sparse.csr_matrix:
+        """Put the columns side by side."""
+        return results[0] if len(results) == 1 else sparse.csr_matrix(sparse.hstack(results, format="csr"))
 
     def result(self, total: list[tuple[Any, NDArray, NDArray]]) -> sparse.csr_matrix:
         indptr = np.zeros(self._lengths.size + 1, dtype=np.int64)

@@ -57,6 +57,15 @@ class ExtremaReduction(Reduction):
     def merge(self, total: NDArray[np.float64], partial: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.array([np.minimum(total[0], partial[0]), np.maximum(total[1], partial[1]), *(total + partial)[2:]])
 
+    def join(self, results: list[Extrema]) -> Extrema:
+        """Take the widest."""
+        return Extrema(
+            float(np.min([r.minimum for r in results])),
+            float(np.max([r.maximum for r in results])),
+            all_whole=all(r.all_whole for r in results),
+            any_negative=any(r.any_negative for r in results),
+        )
+
     def result(self, total: NDArray[np.float64]) -> Extrema:
         low, high, fractions, negative, seen = total
         if seen < self._size:

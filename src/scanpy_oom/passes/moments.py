@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..kernels import group_moments, row_statistics
-from ..matrix.statistics import Statistics
+from ..matrix.statistics import COLUMN_STATISTICS, ROW_STATISTICS, Statistics
 from .reductions import Reduction
 
 if TYPE_CHECKING:
@@ -93,6 +93,12 @@ class AxisStatistics(Reduction):
     def merge(self, total: _Columns, partial: _Columns) -> _Columns:
         total.add(partial)
         return total
+
+    def join(self, results: list[Statistics]) -> Statistics:
+        """Add the statistics of rows, concatenate those of columns."""
+        known = [result.known for result in results]
+        rows = {name: sum(k[name] for k in known) for name in ROW_STATISTICS}
+        return Statistics(rows | {name: np.concatenate([k[name] for k in known]) for name in COLUMN_STATISTICS})
 
     def result(self, total: _Columns) -> Statistics:
         if self._background is not None:
@@ -182,6 +188,11 @@ class GroupMoments(Reduction):
     def merge(self, total: _Columns, partial: _Columns) -> _Columns:
         total.add(partial)
         return total
+
+    def join(self, results: list[Moments]) -> Moments:
+        """Concatenate the columns."""
+        arrays = [(m.total, m.total_squared, m.nnz, m.npos) for m in results]
+        return Moments(results[0].n, *(np.concatenate(a, axis=1) for a in zip(*arrays, strict=True)))
 
     def result(self, total: _Columns) -> Moments:
         n_fine = self._n_groups * self._n_classes

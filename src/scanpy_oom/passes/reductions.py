@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..matrix import OOMMatrix
     from .block import Block
 
@@ -24,6 +26,9 @@ class Reduction(ABC):
 
     in_order: bool = False
     """Whether blocks must be added one after the other, in the order of the rows, to a single partial result."""
+
+    join: Callable[[list[Any]], Any] | None = None
+    """Makes one result of those for parts of the columns, where that is possible."""
 
     @abstractmethod
     def prepare(self, matrix: OOMMatrix) -> None:

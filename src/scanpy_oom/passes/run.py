@@ -18,6 +18,7 @@ from ..io.source import CSRBlock
 from ..settings import settings
 from . import budget, record
 from .block import BlockReader, fetch
+from .columns import column_parts, reads_by_columns
 from .feedback import announce_compilation
 from .plan import Plan
 
@@ -139,6 +140,32 @@ class _Pass:
                     future.cancel()
 
 
+def _in_one_go(requests: Sequence[Request]) -> tuple[_Pass, list[list[Any]]]:
+    """Go through the rows once."""
+    this = _Pass(requests)
+    totals = this.run()
+    results = [
+        [reduction.result(total) for reduction, total in zip(request.reductions, ts, strict=True)]
+        for request, ts in zip(requests, totals, strict=True)
+    ]
+    return this, results
+
+
+def _by_columns(requests: Sequence[Request]) -> tuple[_Pass, list[list[Any]]]:
+    """Go through the columns of a column-compressed source, some at a time, and join what comes out."""
+    (request,) = requests
+    for reduction in request.reductions:
+        reduction.prepare(request.matrix)  # refuses what will not fit in the end
+    n_blocks = largest = 0
+    parts = []
+    for part in column_parts(request.matrix, budget.block_entries(settings.n_threads) * settings.n_threads):
+        this, results = _in_one_go([Request(part, request.reductions)])
+        n_blocks, largest = n_blocks + this.n_blocks, max(largest, this.largest_block)
+        parts.append(results[0])
+    this.n_blocks, this.largest_block = n_blocks, largest
+    return this, [[r.join(list(part)) for r, part in zip(request.reductions, zip(*parts, strict=True), strict=True)]]
+
+
 def run(requests: Sequence[Request]) -> list[list[Any]]:
     """Read the rows of one source once, and return the result of each reduction of each request.
 
@@ -157,21 +184,18 @@ def run(requests: Sequence[Request]) -> list[list[Any]]:
             msg = "The matrices of one pass share a source and its rows."
             raise ValueError(msg)
     bytes_before, started = lead.source.bytes_read, time.perf_counter()
-    this = _Pass(requests)
+    reductions = [reduction for request in requests for reduction in request.reductions]
+    gene_major = len(requests) == 1 and reads_by_columns(lead) and all(r.join is not None for r in reductions)
     with ExitStack() as stack:
         stack.enter_context(announce_compilation())
-        if any(reduction.uses_blas for request in requests for reduction in request.reductions):
+        if any(reduction.uses_blas for reduction in reductions):
             stack.enter_context(threadpool_limits(1, user_api="blas"))
-        totals = this.run()
-    results = [
-        [reduction.result(total) for reduction, total in zip(request.reductions, ts, strict=True)]
-        for request, ts in zip(requests, totals, strict=True)
-    ]
-    partial = sum(reduction.partial_nbytes() for request in requests for reduction in request.reductions)
+        this, results = (_by_columns if gene_major else _in_one_go)(requests)
+    partial = sum(reduction.partial_nbytes() for reduction in reductions)
     record.add(
         record.PassRecord(
             location=lead.source.location,
-            reductions=tuple(type(reduction).__name__ for request in requests for reduction in request.reductions),
+            reductions=tuple(type(reduction).__name__ for reduction in reductions),
             n_rows=this.plan.n_rows,
             n_blocks=this.n_blocks,
             bytes_read=lead.source.bytes_read - bytes_before,
@@ -188,7 +212,7 @@ def _report_zero_rows(matrix: OOMMatrix) -> None:
     """Give scanpy's warning about cells without counts once their totals are known."""
     rows = slice(None) if matrix.selection.rows is None else matrix.selection.rows
     for totals in matrix.chain.totals:
-        if not totals.zero_rows_reported and not (totals.values[rows] > 0).all():
+        found = totals.values[rows]
+        if not totals.zero_rows_reported and (found <= 0).any() and not np.isnan(found).any():
             totals.zero_rows_reported = True
-            if not np.isnan(totals.values[rows]).any():
-                warnings.warn("Some cells have zero counts", UserWarning, stacklevel=4)
+            warnings.warn("Some cells have zero counts", UserWarning, stacklevel=4)

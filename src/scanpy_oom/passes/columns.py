@@ -1,0 +1,55 @@
+"""Column-compressed sources: what can be had column by column needs no copy by rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..io.csc import CSCSource
+from ..io.memory import MemorySource
+from ..matrix import OOMMatrix
+from ..matrix.selection import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["column_parts", "reads_by_columns"]
+
+
+def reads_by_columns(matrix: OOMMatrix) -> bool:
+    """Tell whether values of `matrix` follow from the columns that it shows, and these are cheaper to read than rows."""
+    source = matrix.source
+    if not isinstance(source, CSCSource) or source.has_rows or 0 in matrix.shape:
+        return False
+    rows = slice(None) if matrix.selection.rows is None else matrix.selection.rows
+    # totals that are not known need all columns of a row
+    return not any(np.isnan(totals.values[rows]).any() for totals in matrix.chain.totals)
+
+
+def column_parts(matrix: OOMMatrix, entries: int) -> Iterator[OOMMatrix]:
+    """Yield `matrix` in parts, some columns each, their stored values in memory.
+
+    Parameters
+    ----------
+    matrix
+        A matrix over a :class:`~scanpy_oom.io.csc.CSCSource`.
+    entries
+        Stored entries that a part may hold; a column with more is a part of its own.
+    """
+    source, selection = matrix.source, matrix.selection
+    assert isinstance(source, CSCSource)
+    columns = np.arange(matrix.shape[1]) if selection.columns is None else selection.columns
+    offsets = source.column_offsets()
+    ends = np.cumsum(np.subtract(offsets[columns + 1], offsets[columns], dtype=np.int64))
+    first = 0
+    while first < columns.size:
+        done = ends[first - 1] if first else 0
+        last = max(int(np.searchsorted(ends, done + entries, side="right")), first + 1)
+        distinct, inverse = np.unique(columns[first:last], return_inverse=True)
+        stored = source.read_columns(distinct)[:, inverse.reshape(-1)].tocsr()
+        # values are held in the kernels' dtype; the chain goes by the dtype of the source
+        part = selection.take(None, np.arange(first, last))
+        chain = matrix.chain.take(None, np.arange(first, last))
+        yield OOMMatrix(MemorySource(stored), Selection(part.rows, None, (source.shape[0], last - first)), chain)
+        first = last
