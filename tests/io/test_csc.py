@@ -58,7 +58,9 @@ def test_many_small_buckets_make_the_same_matrix(memory, tmp_path_factory, seed,
 
     from scanpy_oom.settings import settings as oom_settings
 
-    matrix = sparse.random(70, 30, density=density, format="csc", random_state=np.random.default_rng(seed)).astype(dtype)
+    matrix = sparse.random(70, 30, density=density, format="csc", random_state=np.random.default_rng(seed)).astype(
+        dtype
+    )
     path = tmp_path_factory.mktemp("csc") / "x.h5ad"
     with h5py.File(path, "w") as h5:
         write_elem(h5, "X", matrix)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def adata() -> ad.AnnData:
-    adata = ad.AnnData(sparse.random(30, 12, density=0.3, format="csr", random_state=np.random.default_rng(0), dtype="f4"))
+    adata = ad.AnnData(
+        sparse.random(30, 12, density=0.3, format="csr", random_state=np.random.default_rng(0), dtype="f4")
+    )
     adata.obs["group"] = pd.Categorical(["b", "a", "c"] * 10, categories=["c", "b", "a"], ordered=True)
     adata.obs["name"] = [f"n{i}" for i in range(30)]
     adata.obs["nullable"] = pd.array([1, None, 3] * 10)

@@ -116,3 +116,12 @@ def test_products_from_both_sides_equal_memory(both):
         lazy @ left
     with pytest.raises(ValueError, match="do not fit"):
         lazy.T @ right
+
+
+@pytest.mark.parametrize("factor", [0.1, np.float64(0.1), np.float32(0.1), 3, np.array(0.1)], ids=repr)
+def test_the_type_of_a_factor_counts_as_in_numpy(factor):
+    x = np.log1p(counts(20, 9).toarray())
+    got = oom(x) * factor
+    assert got.dtype == (x * factor).dtype
+    np.testing.assert_array_equal(dense(got), x * factor)
+    np.testing.assert_array_equal(dense(oom(x) / factor), x / factor)

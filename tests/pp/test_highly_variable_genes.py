@@ -61,7 +61,7 @@ def test_genes_and_their_statistics_are_scanpy_s_for_all_arguments(arguments, fl
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
 @pytest.mark.parametrize("flavor", FLAVORS)
 def test_genes_are_scanpy_s_for_every_dtype_and_format(flavor, dtype, kind):
-    x = counts(60, 50, dtype=dtype)
+    x = counts(60, 300, dtype=dtype)  # in small bins many genes are at one median absolute deviation: ties
     x = x.toarray() if kind == "dense" else x.asformat(kind)
     call = lambda adata: sc.pp.highly_variable_genes(adata, flavor=flavor, n_top_genes=10)
     assert_same_outcome(call, x, before=logarithms, rtol=1e-5)
@@ -182,7 +182,9 @@ def test_what_it_does_is_logged_as_in_scanpy():
     memory, lazy = pair(counts(60, 50))
     for adata in (memory, lazy):
         sc.pp.log1p(adata)
-    assert "'highly_variable'" in assert_same_log(lambda a: sc.pp.highly_variable_genes(a, n_top_genes=99), memory, lazy)
+    assert "'highly_variable'" in assert_same_log(
+        lambda a: sc.pp.highly_variable_genes(a, n_top_genes=99), memory, lazy
+    )
 
 
 def test_the_genes_of_real_counts_are_scanpy_s(pbmc3k):

@@ -142,7 +142,7 @@ def test_it_takes_one_pass_for_all_groups(arguments):
         ({"groups": "k0"}, ValueError),
         ({"groups": 1}, ValueError),
         ({"reference": "absent"}, ValueError),
-        ({"groups": ["absent", "k0"]}, (ValueError, KeyError)),
+        ({"groups": ["absent", "k0"]}, IndexError),
         ({"use_raw": True}, ValueError),
         ({"mask_var": "absent"}, ValueError),
         ({"mask_var": np.ones(3, dtype=bool)}, ValueError),
@@ -158,7 +158,8 @@ def test_bad_arguments_raise_what_scanpy_raises_and_change_nothing(arguments, er
 def test_a_layer_excludes_raw():
     memory, lazy = pair(counts(30, 12))
     for adata in (memory, lazy):
-        logarithms(adata)
+        adata.raw = adata.copy()
+        adata.layers["logarithms"] = adata.X.copy()
     call = lambda a: sc.tl.rank_genes_groups(a, "kind", layer="logarithms", use_raw=True)
     assert_same_error(call, memory, lazy, ValueError)
 
@@ -180,4 +181,6 @@ def test_raw_counts_are_remarked_upon_as_in_scanpy():
 
 
 def test_a_test_that_needs_all_values_is_left_to_scanpy():
-    assert_same_outcome(lambda a: sc.tl.rank_genes_groups(a, "kind", method="wilcoxon"), counts(60, 30), before=logarithms)
+    assert_same_outcome(
+        lambda a: sc.tl.rank_genes_groups(a, "kind", method="wilcoxon"), counts(60, 30), before=logarithms
+    )

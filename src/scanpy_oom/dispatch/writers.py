@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from anndata import AnnData
 
@@ -38,8 +38,8 @@ def write_beside(function: Callable[..., Any], path: Path, adata: AnnData, **kwa
     """
     if kwargs.get("as_dense"):
         msg = (
-            f"`as_dense={kwargs['as_dense']!r}` is not done for a matrix that stays on disk. Leave it out, or bring the "
-            "matrix into memory first (`adata.to_memory()`)."
+            f"`as_dense={kwargs['as_dense']!r}` is not done for a matrix that stays on disk. Leave it out, or bring "
+            "the matrix into memory first (`adata.to_memory()`)."
         )
         raise ValueError(msg)
     target = path.resolve()  # through a link, as writing into it would go

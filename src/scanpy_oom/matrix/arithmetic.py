@@ -73,7 +73,8 @@ class Arithmetic:
         ufunc = np.divide if divide else np.multiply
         if np.isscalar(other) or np.ndim(other) == 0:
             dtype = ufunc(np.ones(1, self.dtype), other).dtype
-            return self.transform(Elementwise(ufunc.__name__, float(other), dtype))
+            factor: Any = other if np.isscalar(other) else other[()]
+            return self.transform(Elementwise(ufunc.__name__, factor, dtype))
         if sparse.issparse(other) or not hasattr(other, "__array__"):
             return NotImplemented
         vector = np.asarray(other)

@@ -38,7 +38,7 @@ class Instruction:
     """
 
     ufunc: np.ufunc
-    scalar: float | None = None
+    scalar: float | np.number | None = None
     row: RowOperand | None = None
     column: NDArray[np.floating] | None = None
     only_rows: NDArray[np.bool_] | None = None

@@ -80,13 +80,14 @@ class Elementwise(Transform):
     ufunc
         Name of the ufunc in NumPy.
     operand
-        Second operand of a binary one.
+        Second operand of a binary one. As in NumPy, its type counts: one of NumPy's floats makes float32 values float64
+        on the way, one of Python's does not.
     dtype
         Dtype of the result, where it is not what NumPy gives.
     """
 
     ufunc: str
-    operand: float | None = None
+    operand: float | np.number | None = None
     dtype: np.dtype | None = None
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:

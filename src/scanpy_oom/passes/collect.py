@@ -25,6 +25,8 @@ _ADVICE = "Take fewer rows or columns."
 class CollectDense(Reduction):
     """All values as an array, `(n_rows, n_columns)`."""
 
+    by_columns = True
+
     def __init__(self, what: str) -> None:
         self._what = what
 
@@ -61,6 +63,8 @@ class CollectSparse(Reduction):
 
     Parts are held by task and copied to their places at the end.
     """
+
+    by_columns = True
 
     def __init__(self, what: str) -> None:
         self._what = what

@@ -18,7 +18,7 @@ __all__ = ["column_parts", "reads_by_columns"]
 
 
 def reads_by_columns(matrix: OOMMatrix) -> bool:
-    """Tell whether values of `matrix` follow from the columns that it shows, and these are cheaper to read than rows."""
+    """Tell whether `matrix` follows from the columns that it shows, and these are cheaper to read than rows."""
     source = matrix.source
     if not isinstance(source, CSCSource) or source.has_rows or 0 in matrix.shape:
         return False

@@ -42,6 +42,8 @@ class Extrema:
 class ExtremaReduction(Reduction):
     """See :class:`Extrema`."""
 
+    by_columns = True
+
     def prepare(self, matrix: OOMMatrix) -> None:
         self._size = matrix.shape[0] * matrix.shape[1]
 

@@ -58,6 +58,8 @@ class _Columns:
 class AxisStatistics(Reduction):
     """Everything in :data:`~scanpy_oom.matrix.statistics.ROW_STATISTICS` and `COLUMN_STATISTICS`."""
 
+    by_columns = True
+
     def prepare(self, matrix: OOMMatrix) -> None:
         self._matrix = matrix
         n_rows, self._n_columns = matrix.shape
@@ -97,7 +99,7 @@ class AxisStatistics(Reduction):
     def join(self, results: list[Statistics]) -> Statistics:
         """Add the statistics of rows, concatenate those of columns."""
         known = [result.known for result in results]
-        rows = {name: sum(k[name] for k in known) for name in ROW_STATISTICS}
+        rows = {name: np.sum([k[name] for k in known], axis=0) for name in ROW_STATISTICS}
         return Statistics(rows | {name: np.concatenate([k[name] for k in known]) for name in COLUMN_STATISTICS})
 
     def result(self, total: _Columns) -> Statistics:
@@ -160,6 +162,8 @@ class GroupMoments(Reduction):
     n_groups
         Number of groups.
     """
+
+    by_columns = True
 
     def __init__(self, codes: NDArray[np.integer], n_groups: int) -> None:
         self._codes = np.asarray(codes, dtype=np.int64)

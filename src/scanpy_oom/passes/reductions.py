@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..matrix import OOMMatrix
     from .block import Block
 
@@ -27,8 +25,8 @@ class Reduction(ABC):
     in_order: bool = False
     """Whether blocks must be added one after the other, in the order of the rows, to a single partial result."""
 
-    join: Callable[[list[Any]], Any] | None = None
-    """Makes one result of those for parts of the columns, where that is possible."""
+    by_columns: bool = False
+    """Whether results for parts of the columns can be joined."""
 
     @abstractmethod
     def prepare(self, matrix: OOMMatrix) -> None:
@@ -49,6 +47,11 @@ class Reduction(ABC):
     @abstractmethod
     def result(self, total: Any) -> Any:
         """Return what was asked for, from the merged partial results of all tasks."""
+
+    def join(self, results: list[Any]) -> Any:
+        """Return the result for all columns, from those for parts of them, where :attr:`by_columns` is set."""
+        msg = f"{type(self).__name__} needs all columns at once."
+        raise TypeError(msg)
 
     def partial_nbytes(self) -> int:
         """Bytes of one partial result."""

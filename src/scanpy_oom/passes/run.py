@@ -185,7 +185,7 @@ def run(requests: Sequence[Request]) -> list[list[Any]]:
             raise ValueError(msg)
     bytes_before, started = lead.source.bytes_read, time.perf_counter()
     reductions = [reduction for request in requests for reduction in request.reductions]
-    gene_major = len(requests) == 1 and reads_by_columns(lead) and all(r.join is not None for r in reductions)
+    gene_major = len(requests) == 1 and reads_by_columns(lead) and all(r.by_columns for r in reductions)
     with ExitStack() as stack:
         stack.enter_context(announce_compilation())
         if any(reduction.uses_blas for reduction in reductions):

@@ -107,7 +107,7 @@ def _moments(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups:
     if flavor == "seurat":
         base = adata.uns.get("log1p", {}).get("base")
         if base is not None:
-            seen = seen.transform(Elementwise("multiply", float(np.log(base)), x.dtype))
+            seen = seen.transform(Elementwise("multiply", np.log(base), x.dtype))
         seen = seen.transform(Elementwise("expm1"))
     requests = [Request(seen, [GroupMoments(codes, n_groups)])]
     if x.statistics.get("col_sum", "col_sumsq") is None:

@@ -152,4 +152,4 @@ def _log1p(x: OOMMatrix, base: float | None) -> OOMMatrix:
     kept = x.dtype.kind == "f" if x.is_dense else x.dtype in (np.float32, np.float64)
     dtype = x.dtype if kept else np.dtype(np.float64)
     x = x.transform(Elementwise("log1p", dtype=dtype))
-    return x if base is None else x.transform(Elementwise("divide", float(np.log(base)), dtype))
+    return x if base is None else x.transform(Elementwise("divide", np.log(base), dtype))
