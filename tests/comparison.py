@@ -164,8 +164,8 @@ def assert_same_error(
         call(memory)
     with pytest.raises(error) as got:
         call(lazy)
-    assert got.type is want.type
-    assert str(got.value) == str(want.value)
+    assert got.type is want.type, f"{got.type}, not {want.type}"
+    assert str(got.value) == str(want.value), f"{got.value}, not {want.value}"
     assert lazy.X is before.X
     assert_same_anndata(before, lazy)
 
@@ -176,9 +176,10 @@ def assert_same_warnings(call: Callable[[ad.AnnData], Any], memory: ad.AnnData, 
     for adata in (memory, lazy):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            warnings.filterwarnings("ignore", "The '.*' option is deprecated")  # anndata's use of pandas
             call(adata)
         given.append([(w.category, str(w.message)) for w in caught])
-    assert given[1] == given[0]
+    assert given[1] == given[0], given
     return [text for _, text in given[1]]
 
 
@@ -193,7 +194,7 @@ def assert_same_log(call: Callable[[ad.AnnData], Any], memory: ad.AnnData, lazy:
             logs.append(re.sub(r"\(\d+:\d+:\d+\)", "(time)", sc.settings.logfile.getvalue()))
         finally:
             sc.settings.logfile = logfile
-    assert logs[1] == logs[0]
+    assert logs[1] == logs[0], logs
     return logs[1]
 
 

@@ -67,7 +67,7 @@ def test_full_disk_is_explained(monkeypatch):
 
 
 def test_folder_in_memory_counts_as_memory(scratch_dir, memory_limit, monkeypatch):
-    mounts = [psutil._ntuples.sdiskpart("", str(scratch_dir.resolve()), "tmpfs", "")]
+    mounts = [psutil.disk_partitions(all=True)[0]._replace(mountpoint=str(scratch_dir.resolve()), fstype="tmpfs")]
     monkeypatch.setattr(scratch.psutil, "disk_partitions", lambda all: mounts)
     memory_limit("1 MB")
     check_scratch_space(1_000_000, "A copy")

@@ -43,13 +43,23 @@ def with_layer(adata):
     adata.layers["counts"] = adata.X.copy()
 
 
+@pytest.mark.parametrize("kind", ["csr", "dense"])
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
+def test_values_and_factors_are_scanpy_s_to_the_last_bit_for_all_arguments(arguments, kind):
+    x = counts(20, 12)
+    x = x if kind == "csr" else x.toarray()
+    assert_same_outcome(lambda a: sc.pp.normalize_total(a, **arguments), x, before=with_layer, rtol=0)
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
-def test_values_and_factors_are_scanpy_s_to_the_last_bit(arguments, dtype, kind):
+def test_values_and_factors_are_scanpy_s_to_the_last_bit_for_every_dtype_and_format(dtype, kind):
     x = counts(20, 12, dtype=dtype)
     x = x.toarray() if kind == "dense" else x.asformat(kind)
-    assert_same_outcome(lambda a: sc.pp.normalize_total(a, **arguments), x, before=with_layer, rtol=0)
+    for target_sum in (None, 1e4):
+        assert_same_outcome(
+            lambda a, t=target_sum: sc.pp.normalize_total(a, target_sum=t, key_added="factor"), x, rtol=0
+        )
 
 
 @settings(deadline=None, max_examples=100)

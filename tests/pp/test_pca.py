@@ -174,8 +174,11 @@ def test_scaled_values_are_decomposed_as_in_memory(monkeypatch, masked, route, m
         # cells inside and outside of the mask have zeros of their own
         sc.pp.scale(adata, max_value=max_value, mask_obs=np.arange(adata.n_obs) % 3 != 1 if masked else None)
 
-    x = structured(dtype="float64")
-    assert_same_outcome(lambda a: sc.pp.pca(a, n_comps=5), x, before=before, rtol=1e-6, x_rtol=1e-12)
+    x, rtol = (
+        structured(dtype="float64"),
+        1e-4 if route == "gram" else 1e-6,
+    )  # dense rows are multiplied in single precision
+    assert_same_outcome(lambda a: sc.pp.pca(a, n_comps=5), x, before=before, rtol=rtol, x_rtol=1e-12)
 
 
 @pytest.mark.parametrize("route", ["small", "gram"])

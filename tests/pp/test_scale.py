@@ -39,13 +39,21 @@ def prepared(adata):
     adata.obs["chosen"] = np.arange(adata.n_obs) % 3 != 1
 
 
+@pytest.mark.parametrize("kind", ["csr", "dense"])
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
+def test_scaled_counts_are_scanpy_s_to_the_last_bit_for_all_arguments(arguments, kind):
+    x = counts(20, 12)
+    x = x if kind == "csr" else x.toarray()
+    assert_same_outcome(lambda a: sc.pp.scale(a, **arguments), x, before=prepared, rtol=0)
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
-def test_scaled_counts_are_scanpy_s_to_the_last_bit(arguments, dtype, kind):
+def test_scaled_counts_are_scanpy_s_to_the_last_bit_for_every_dtype_and_format(dtype, kind):
     x = counts(20, 12, dtype=dtype)
     x = x.toarray() if kind == "dense" else x.asformat(kind)
-    assert_same_outcome(lambda a: sc.pp.scale(a, **arguments), x, before=prepared, rtol=0)
+    for zero_center in (True, False):
+        assert_same_outcome(lambda a, z=zero_center: sc.pp.scale(a, zero_center=z, max_value=1.5), x, rtol=0)
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
