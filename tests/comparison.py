@@ -158,7 +158,7 @@ def assert_same_outcome(
 def assert_same_error(
     call: Callable[[ad.AnnData], Any], memory: ad.AnnData, lazy: ad.AnnData, error: type[Exception]
 ) -> None:
-    """Assert that `call` raises `error` with the same message in and out of memory, and changes nothing out of memory."""
+    """Assert that `call` raises `error` with the same message in and out of memory, where it changes nothing."""
     before = lazy.copy()
     with pytest.raises(error) as want:
         call(memory)

@@ -290,6 +290,17 @@ def test_more_genes_than_cells_and_one_component_are_no_exception(streamed):
         assert_same_outcome(lambda a, k=k: sc.pp.pca(a, n_comps=k, svd_solver="arpack"), x, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("route", ["gram", "streamed"])
+def test_large_means_do_not_drown_what_varies(monkeypatch, route, dtype):
+    monkeypatch.setattr(_pca, "SMALL", 0)
+    monkeypatch.setattr(_pca, "MOST_COLUMNS", 5000 if route == "gram" else 10)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 6)) @ (rng.normal(size=(6, 30)) * np.arange(6, 0, -1)[:, None])
+    x = (x + rng.normal(size=x.shape) + 100).astype(dtype)
+    assert_same_outcome(lambda a: sc.pp.pca(a, n_comps=6), x, rtol=1e-3)
+
+
 def tutorial(adata):
     sc.pp.filter_cells(adata, min_genes=200)
     sc.pp.filter_genes(adata, min_cells=3)
