@@ -10,7 +10,6 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.linalg import ArpackError
-from sklearn.decomposition import PCA
 
 from scanpy_oom.matrix import OOMMatrix
 from scanpy_oom.pp import _pca
@@ -158,8 +157,11 @@ def test_any_matrix_is_decomposed_as_by_singular_values(x, zero_center, small, m
     np.testing.assert_allclose(np.linalg.norm(coordinates, axis=0), singular, atol=1e-3 * scale)
     np.testing.assert_allclose(values @ loadings, coordinates, atol=1e-3 * scale)
     np.testing.assert_allclose(loadings.T @ loadings, np.eye(k), atol=1e-3)
-    if singular.max() > 0:
-        assert_same(memory.uns, lazy.uns, "uns", rtol=1e-3)
+    want, got = memory.uns["pca"], lazy.uns["pca"]
+    assert_same(want["params"], got["params"], "params")
+    np.testing.assert_allclose(got["variance"], want["variance"], rtol=1e-3, atol=1e-3 * scale**2)
+    if want["variance"].sum() > 1e-3 * scale**2:  # else what varies is rounded off
+        assert_same(want["variance_ratio"], got["variance_ratio"], "variance_ratio", rtol=1e-3)
 
 
 @pytest.mark.parametrize("max_value", [None, 1.0])
@@ -290,15 +292,14 @@ def test_more_genes_than_cells_and_one_component_are_no_exception(streamed):
         assert_same_outcome(lambda a, k=k: sc.pp.pca(a, n_comps=k, svd_solver="arpack"), x, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("route", ["gram", "streamed"])
-def test_large_means_do_not_drown_what_varies(monkeypatch, route, dtype):
+def test_large_means_do_not_drown_what_varies(monkeypatch, route):
     monkeypatch.setattr(_pca, "SMALL", 0)
     monkeypatch.setattr(_pca, "MOST_COLUMNS", 5000 if route == "gram" else 10)
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(500, 6)) @ (rng.normal(size=(6, 30)) * np.arange(6, 0, -1)[:, None])
-    x = (x + rng.normal(size=x.shape) + 100).astype(dtype)
-    assert_same_outcome(lambda a: sc.pp.pca(a, n_comps=6), x, rtol=1e-3)
+    components = np.linalg.qr(rng.normal(size=(30, 6)))[0].T
+    x = rng.normal(size=(500, 6)) @ ([[10], [6], [4], [2], [1], [0.6]] * components)
+    assert_same_outcome(lambda a: sc.pp.pca(a, n_comps=6), x + 100, rtol=1e-4)
 
 
 def tutorial(adata):
@@ -329,5 +330,5 @@ def test_all_components_of_real_counts_are_scanpy_s(pbmc3k, monkeypatch):
             assert len(r) == 50
             assert min(r) >= least
         assert_same(memory.uns, lazy.uns, "uns", rtol=CLOSE)
-    exact = PCA(50, svd_solver="full").fit(np.asarray(memory.X, dtype=np.float64))
-    np.testing.assert_allclose(lazy.uns["pca"]["variance"], exact.explained_variance_, rtol=1e-6)
+    exact = np.linalg.eigvalsh(np.cov(memory.X, rowvar=False))[:-51:-1]
+    np.testing.assert_allclose(lazy.uns["pca"]["variance"], exact, rtol=1e-6)
