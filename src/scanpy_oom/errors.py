@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "CorruptFileError",
     "MemoryBudgetExceeded",
+    "MissingMatrixError",
     "NotAnH5adError",
     "OOMError",
     "UnsupportedOutOfMemory",
@@ -38,6 +39,10 @@ class MemoryBudgetExceeded(OOMError, MemoryError):  # noqa: N818
 
 class CorruptFileError(OOMError, ValueError):
     """A file is truncated, changed while in use, or holds impossible values."""
+
+
+class MissingMatrixError(OOMError, ValueError):
+    """A file that was to be read out of memory holds no matrix."""
 
 
 class NotAnH5adError(OOMError, ValueError, OSError):

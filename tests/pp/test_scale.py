@@ -111,7 +111,7 @@ def test_it_takes_a_matrix(kind, arguments):
     x = counts(20, 9)
     x = x if kind == "csr" else x.toarray()
     matrix = oom(x)
-    for more in ({}, {"return_mean_std": True}, {"mask_obs": np.arange(20) < 12}):
+    for more in ({}, {"mask_obs": np.arange(20) < 12}):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             want = sc.pp.scale(x, copy=True, **arguments, **more)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from scanpy.readwrite import avail_exts
 
-from ..matrix import OOMMatrix
+from ..errors import MissingMatrixError
+from ..matrix import OOMMatrix, underlying
 from .manager import formats, overrides
 from .patching import patch
 
@@ -43,10 +44,19 @@ def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
         If nothing that is registered reads it.
     CorruptFileError
         If it is damaged.
+    MissingMatrixError
+        If it holds no matrix at all.
     """
     # Functions that plugins override, and whatever was imported in ways that the import hook did not see.
     patch(overrides().values())
-    return formats().scanpy_oom_read(path=Path(path), wrap=OOMMatrix.from_source)
+    adata = formats().scanpy_oom_read(path=Path(path), wrap=OOMMatrix.from_source)
+    if next((matrix for _, matrix in underlying(adata) if matrix is not None), None) is None:
+        msg = (
+            f"{path} holds no X, nor a layer or raw: there is no matrix to leave on disk. Read it without "
+            "`backed='oom'`, or write it again with its counts."
+        )
+        raise MissingMatrixError(msg)
+    return adata
 
 
 def read_as_asked(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> AnnData:
@@ -98,7 +108,8 @@ def check_backed(backed: object) -> None:
     ValueError
         If it does not.
     """
-    if not (isinstance(backed, bool) or backed in ("r", "r+")):
+    known = backed in ("r", "r+") if isinstance(backed, str) else isinstance(backed, bool) or not backed
+    if not known:
         msg = (
             f"`backed={backed!r}` is not known. It may be 'oom' (matrices stay on disk and scanpy runs out of memory), "
             "'r', 'r+' or True (anndata's own modes), or None or False (all is read into memory)."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .gram import accumulate_gram_dense, accumulate_gram_pairs
 from .products import left_product, right_product
-from .select import look_up, row_totals, select_columns
+from .select import is_increasing, look_up, row_totals, select_columns
 from .statistics import extrema, group_moments, group_welford, masked_row_sums, row_statistics, top_row_sums
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "extrema",
     "group_moments",
     "group_welford",
+    "is_increasing",
     "left_product",
     "look_up",
     "masked_row_sums",

@@ -10,7 +10,17 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["look_up", "row_totals", "select_columns"]
+__all__ = ["is_increasing", "look_up", "row_totals", "select_columns"]
+
+
+@nb.njit(nogil=True, cache=True)
+def is_increasing(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> bool:
+    """Tell whether the columns of each row increase, so that none is repeated."""
+    for i in range(indptr.size - 1):
+        for p in range(indptr[i] + 1, indptr[i + 1]):
+            if indices[p] <= indices[p - 1]:
+                return False
+    return True
 
 
 @nb.njit(nogil=True, cache=True)

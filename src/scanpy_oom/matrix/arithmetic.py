@@ -170,7 +170,7 @@ class Arithmetic:
         statistics = engine().statistics(self._as_matrix, "row_nnz" if axis in (1, -1) else "col_nnz")
         if axis is None:
             return int(statistics.known["col_nnz"].sum())
-        return statistics.known["row_nnz" if axis in (1, -1) else "col_nnz"]
+        return statistics.known["row_nnz" if axis in (1, -1) else "col_nnz"].copy()
 
     def _vector(self, values: NDArray, axis: int) -> NDArray | np.matrix:
         if self.is_dense:

@@ -285,7 +285,8 @@ class Scale(Transform):
         return self.dtype
 
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
-        single = _is_single(self.dtype)
+        # in memory, centring a sparse matrix computes in double precision; storing the result rounds it, once
+        single = _is_single(self.dtype) and (self.dense or self.mean is None)
         steps = []
         if self.mean is not None:
             steps.append(Instruction(np.subtract, column=self.mean, only_rows=self.mask, single=single))
@@ -294,6 +295,7 @@ class Scale(Transform):
             steps.append(Instruction(np.minimum, scalar=self.max_value, only_rows=self.mask, single=single))
             if self.mean is not None:
                 steps.append(Instruction(np.maximum, scalar=-self.max_value, only_rows=self.mask, single=single))
+        steps[-1] = replace(steps[-1], single=_is_single(self.dtype))
         return steps
 
     def take(self, rows: Axis, columns: Axis) -> Self:

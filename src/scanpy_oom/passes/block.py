@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from ..io.source import CSRBlock
-from ..kernels import look_up, row_totals, select_columns
+from ..kernels import is_increasing, look_up, row_totals, select_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +110,18 @@ class Block:
 
 
 def fetch(matrix: OOMMatrix, rows: Rows) -> CSRBlock:
-    """Read rows of the source, repeated ones repeated."""
+    """Read rows of the source, repeated ones repeated, with one entry for each place."""
+    raw = _fetch_as_stored(matrix, rows)
+    if is_increasing(raw.indptr, raw.indices):
+        return raw
+    # entries stored for one place count as their sum; the order of columns is of no account
+    shape = (raw.indptr.size - 1, matrix.source.shape[1])
+    summed = sparse.csr_matrix((raw.data, raw.indices, raw.indptr), shape=shape)
+    summed.sum_duplicates()
+    return CSRBlock(summed.indptr.astype(np.int64), summed.indices.astype(np.int32), summed.data)
+
+
+def _fetch_as_stored(matrix: OOMMatrix, rows: Rows) -> CSRBlock:
     wanted = rows.source_rows
     if (np.diff(wanted) == 1).all():
         return matrix.source.read_rows(slice(int(wanted[0]), int(wanted[-1]) + 1))

@@ -62,6 +62,7 @@ class GroupWelford(Reduction):
         self._dense = matrix.is_dense
 
     def partial(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        self._nnz = np.zeros(self._shape, dtype=np.int64)
         return np.zeros(self._shape, dtype=np.int64), np.zeros(self._shape), np.zeros(self._shape)
 
     def partial_nbytes(self) -> int:
@@ -71,6 +72,7 @@ class GroupWelford(Reduction):
         codes = self._codes[block.positions]
         if self._dense or block.background.size:
             dense = block.toarray()
+            np.add.at(self._nnz, codes[codes >= 0], dense[codes >= 0] != 0)
             indptr = np.arange(block.n_rows + 1, dtype=np.int64) * block.n_columns
             columns = np.tile(np.arange(block.n_columns, dtype=np.int32), block.n_rows)
             group_welford(indptr, columns, dense.ravel(), codes, self._dense, *partial)
@@ -90,4 +92,4 @@ class GroupWelford(Reduction):
         joined = (zeros > 0) & (n_stored > 0)
         m2 = np.where(joined, m2 + mean * mean * n_stored * zeros / rows, m2)
         mean = np.where(joined, mean * n_stored / rows, mean)
-        return GroupMeanVar(n, mean, m2 / rows, n_stored)
+        return GroupMeanVar(n, mean, m2 / rows, self._nnz if self._nnz.any() else n_stored)

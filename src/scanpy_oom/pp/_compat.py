@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..matrix import OOMMatrix
 
-__all__ = ["SCANPY_1_12", "axis_sum_dtype", "count_dtype", "get_obs_rep", "nnz_dtype", "set_obs_rep"]
+__all__ = ["SCANPY_1_12", "axis_sum_dtype", "count_dtype", "get_obs_rep", "mean_dtype", "nnz_dtype", "set_obs_rep"]
 
 SCANPY_1_12 = Version(version("scanpy")) >= Version("1.12rc1")
 
@@ -36,6 +36,13 @@ def _probe(matrix: OOMMatrix) -> Any:
 def axis_sum_dtype(matrix: OOMMatrix) -> np.dtype:
     """Dtype of scanpy's sums of rows or columns."""
     return _scanpy_axis_sum(_probe(matrix)).dtype
+
+
+def mean_dtype(matrix: OOMMatrix) -> np.dtype:
+    """Dtype of scanpy's means of columns, in the metrics of genes."""
+    if not SCANPY_1_12:
+        return np.dtype(np.float64)
+    return importlib.import_module("fast_array_utils.stats").mean(_probe(matrix), axis=0).dtype
 
 
 def count_dtype(matrix: OOMMatrix) -> np.dtype:

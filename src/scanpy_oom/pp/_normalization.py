@@ -9,6 +9,7 @@ import numpy as np
 from scanpy import logging as logg
 from scanpy._utils import view_to_actual
 
+from ..errors import UnsupportedOutOfMemory
 from ..matrix.transforms import Cast, MultiplyRows, NormalizeTotal, RowTotals
 from ..passes import ENGINE, HighlyExpressed, Request, SetSums, run
 from ._compat import SCANPY_1_12, get_obs_rep, set_obs_rep
@@ -49,6 +50,9 @@ def normalize_total(  # noqa: PLR0913
         adata = adata.copy()
     view_to_actual(adata)
     x: OOMMatrix = get_obs_rep(adata, layer=layer, obsm=obsm)
+    if x.dtype == bool:
+        reason = "booleans are no counts, and what becomes of them depends on how they are held"
+        raise UnsupportedOutOfMemory(reason)
     start = logg.info("normalizing counts per cell")
     if x.dtype.kind in "iu":
         x = x.transform(Cast(np.dtype(np.float32)))

@@ -109,7 +109,7 @@ def pca(  # noqa: PLR0913
     keys = ("X_pca", "PCs", "pca") if key_added is None else (key_added,) * 3
     params = {
         "zero_center": zero_center,
-        "use_highly_variable": isinstance(mask_param, str) and mask_param == "highly_variable",
+        "use_highly_variable": mask_param == "highly_variable",
         "mask_var": mask_param,
     } | {name: value for name, value in (("layer", layer), ("obsm", obsm)) if value is not None}
     _store(adata, keys, x_pca, fit, mask, params)

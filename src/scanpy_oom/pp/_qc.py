@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..errors import UnsupportedOutOfMemory
 from ..passes import AxisStatistics, Reduction, Request, SetSums, TopSums, run
-from ._compat import axis_sum_dtype, get_obs_rep, nnz_dtype
+from ._compat import SCANPY_1_12, axis_sum_dtype, get_obs_rep, mean_dtype, nnz_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,7 +45,7 @@ def calculate_qc_metrics(  # noqa: PLR0913
     if parallel is not None:
         msg = "Argument `parallel` is deprecated, and currently has no effect."
         warnings.warn(msg, FutureWarning, stacklevel=3)
-    if use_raw and layer is not None:
+    if not SCANPY_1_12 and use_raw and layer is not None:
         msg = f"Cannot use expression from both layer and raw. You provided:{use_raw=!r} and {layer=!r}"
         raise ValueError(msg)
     x: OOMMatrix = get_obs_rep(adata, use_raw=use_raw, layer=layer)
@@ -55,7 +56,7 @@ def calculate_qc_metrics(  # noqa: PLR0913
         raise IndexError(msg)
     member = np.zeros((x.shape[1], len(qc_vars)), dtype=bool)
     for k, qc_var in enumerate(qc_vars):
-        member[:, k] = _column_mask(adata.var[qc_var].to_numpy(), x.shape[1])
+        member[:, k] = _column_mask(adata, qc_var)
     top_sums, set_sums = _pass(x, np.array(tops, dtype=np.int64), member)
     obs = _obs_metrics(adata, x, qc_vars, set_sums, tops, top_sums, expr_type=expr_type, var_type=var_type, log1p=log1p)
     var = _var_metrics(adata, x, expr_type=expr_type, log1p=log1p)
@@ -66,11 +67,19 @@ def calculate_qc_metrics(  # noqa: PLR0913
     return None
 
 
-def _column_mask(values: NDArray, n_columns: int) -> NDArray[np.bool_]:
-    """Columns that indexing with `values` would give: a mask, or positions."""
-    mask = np.zeros(n_columns, dtype=bool)
-    mask[values if values.dtype.kind in "iu" else values.astype(bool)] = True
-    return mask
+def _column_mask(adata: AnnData, qc_var: str) -> NDArray[np.bool_]:
+    """Return the columns that a set names.
+
+    Raises
+    ------
+    UnsupportedOutOfMemory
+        If it is no mask: scanpy takes whole numbers for positions, and refuses what else there is.
+    """
+    values = adata.var[qc_var].to_numpy()
+    if values.dtype != bool:
+        reason = f"`adata.var[{qc_var!r}]` holds {values.dtype} and not booleans"
+        raise UnsupportedOutOfMemory(reason)
+    return values
 
 
 def _pass(
@@ -132,7 +141,7 @@ def _var_metrics(adata: AnnData, x: OOMMatrix, *, expr_type: str, log1p: bool) -
     n_cells, mean, total = f"n_cells_by_{expr_type}", f"mean_{expr_type}", f"total_{expr_type}"
     var = pd.DataFrame(index=adata.var_names)
     var[n_cells] = col_nnz.astype(nnz_dtype(x, axis=0))
-    var[mean] = col_sum / x.shape[0]
+    var[mean] = (col_sum / x.shape[0]).astype(mean_dtype(x))
     if log1p:
         var[f"log1p_{mean}"] = np.log1p(var[mean])
     var[f"pct_dropout_by_{expr_type}"] = (1 - var[n_cells] / x.shape[0]) * 100

@@ -10,6 +10,7 @@ from scanpy import logging as logg
 from scanpy._utils import view_to_actual
 from scanpy.get import _check_mask
 
+from ..errors import UnsupportedOutOfMemory
 from ..matrix.transforms import Scale
 from ..passes import ENGINE, GroupMoments, Moments, Request, run
 from ._compat import get_obs_rep, set_obs_rep
@@ -78,6 +79,9 @@ def _scale_array(
 def _scale(
     x: OOMMatrix, *, zero_center: bool, max_value: float | None, mask: NDArray[np.bool_] | None
 ) -> tuple[OOMMatrix, NDArray[np.float64], NDArray[np.float64]]:
+    if x.dtype == bool:
+        reason = "booleans are no measurements, and what becomes of them depends on how they are held"
+        raise UnsupportedOutOfMemory(reason)
     if not zero_center and max_value is not None:
         logg.info("... be careful when using `max_value` without `zero_center`.")
     if x.dtype.kind in "iu":

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scanpy import _utils
 from scanpy import logging as logg
+from scanpy._utils import get_literal_vals
 from scanpy.get import _check_mask
-from scanpy.tools._rank_genes_groups import _RankGenes
+from scanpy.tools._rank_genes_groups import _Method, _RankGenes
 
 from ..errors import UnsupportedOutOfMemory
 from ..matrix.selection import normalize_axis_index
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["rank_genes_groups"]
 
-_METHODS = ("logreg", "t-test", "wilcoxon", "t-test_overestim_var")
 _CORRECTIONS = {"benjamini-hochberg", "bonferroni"}
 _DTYPES = {"names": "O", "scores": "float32", "logfoldchanges": "float32", "pvals": "float64", "pvals_adj": "float64"}
 
@@ -123,8 +123,8 @@ def rank_genes_groups(  # noqa: PLR0913
     if "only_positive" in kwds:
         rankby_abs = not kwds.pop("only_positive")  # an older name, which scanpy still takes
     start = logg.info("ranking genes")
-    if method not in _METHODS:
-        msg = f"Method must be one of {set(_METHODS)}."
+    if method not in (methods := get_literal_vals(_Method)):
+        msg = f"Method must be one of {methods}."
         raise ValueError(msg)
     if corr_method not in _CORRECTIONS:
         msg = f"Correction method must be one of {_CORRECTIONS}."
