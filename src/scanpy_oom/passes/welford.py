@@ -60,6 +60,7 @@ class GroupWelford(Reduction):
     def prepare(self, matrix: OOMMatrix) -> None:
         self._shape = (self._n_groups, matrix.shape[1])
         self._dense = matrix.is_dense
+        self._zeros_count = matrix.is_dense or matrix.chain.background is not None
 
     def partial(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         self._nnz = np.zeros(self._shape, dtype=np.int64)
@@ -92,4 +93,4 @@ class GroupWelford(Reduction):
         joined = (zeros > 0) & (n_stored > 0)
         m2 = np.where(joined, m2 + mean * mean * n_stored * zeros / rows, m2)
         mean = np.where(joined, mean * n_stored / rows, mean)
-        return GroupMeanVar(n, mean, m2 / rows, self._nnz if self._nnz.any() else n_stored)
+        return GroupMeanVar(n, mean, m2 / rows, self._nnz if self._zeros_count else n_stored)

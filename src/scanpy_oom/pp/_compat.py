@@ -55,11 +55,11 @@ def nnz_dtype(matrix: OOMMatrix, axis: int) -> np.dtype:
     return np.asarray(importlib.import_module("scanpy._utils").axis_nnz(_probe(matrix), axis=axis)).dtype
 
 
-def get_obs_rep(adata: AnnData, *, layer: str | None = None, obsm: str | None = None, use_raw: bool = False) -> Any:
-    """Choose X, a layer, raw's X or an entry of obsm, as scanpy does."""
+def get_obs_rep(adata: AnnData, **choice: Any) -> Any:
+    """Choose X, a layer, raw's X or an entry of obsm, as scanpy does, which names the arguments where two are given."""
     from scanpy.get import _get_obs_rep
 
-    return _get_obs_rep(adata, layer=layer, obsm=obsm, use_raw=use_raw)
+    return _get_obs_rep(adata, **choice)
 
 
 def set_obs_rep(adata: AnnData, value: Any, *, layer: str | None = None, obsm: str | None = None) -> None:
