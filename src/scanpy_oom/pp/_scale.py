@@ -112,4 +112,4 @@ def _mean_var(x: OOMMatrix, mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.
     else:
         moments = run([Request(x, [GroupMoments(np.where(mask, 0, -1), 1)])])[0][0]
     mean, var = moments.mean_var()
-    return mean[0], np.maximum(var[0], 0)
+    return mean[0], var[0]
