@@ -137,8 +137,6 @@ def assert_same_outcome(
         As in :func:`assert_same`.
     """
     memory, lazy = pair(x)
-    if sparse.issparse(memory.X):
-        memory.X = memory.X.tocsr()  # which is what a column-compressed matrix is to users where it stays on disk
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for adata in (memory, lazy):

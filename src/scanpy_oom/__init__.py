@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from .dispatch.hookspecs import hookimpl
     from .dispatch.readers import read_h5ad
     from .dispatch.table import Override
-    from .errors import CorruptFileError, MemoryBudgetExceeded, NotAnH5adError, OOMError, UnsupportedOutOfMemory
+    from .errors import (
+        CorruptFileError,
+        MemoryBudgetExceeded,
+        MissingMatrixError,
+        NotAnH5adError,
+        OOMError,
+        UnsupportedOutOfMemory,
+    )
     from .matrix import OOMMatrix
 
 __version__ = "0.1.0"
@@ -21,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CorruptFileError",
     "MemoryBudgetExceeded",
+    "MissingMatrixError",
     "NotAnH5adError",
     "OOMError",
     "OOMMatrix",
@@ -39,6 +47,7 @@ __all__ = [
 _HOMES = {
     "CorruptFileError": ".errors",
     "MemoryBudgetExceeded": ".errors",
+    "MissingMatrixError": ".errors",
     "NotAnH5adError": ".errors",
     "OOMError": ".errors",
     "OOMMatrix": ".matrix",

@@ -13,7 +13,7 @@ import scanpy as sc
 from scipy import sparse
 
 import scanpy_oom
-from scanpy_oom.dispatch import loan
+from scanpy_oom.passes import budget
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,7 +24,7 @@ def _enabled() -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loan, "_said", set())
+    monkeypatch.setattr(budget, "_announced", set())
 
 
 @pytest.fixture(scope="session")

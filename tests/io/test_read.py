@@ -166,7 +166,7 @@ def test_no_file_stays_open_but_those_of_the_sources(path, load, n_open_files):
 
 
 def test_missing_file_is_named(tmp_path, load):
-    with pytest.raises(FileNotFoundError, match=r"There is no file .*missing\.h5ad"):
+    with pytest.raises(FileNotFoundError, match=r"There is no such file: .*missing\.h5ad"):
         read_h5ad(tmp_path / "missing.h5ad", load)
 
 

@@ -76,13 +76,13 @@ def test_extrema_count_fractions_and_negatives(block):
 def test_welford_equals_mean_and_squared_deviations_of_what_is_stored(block, n_groups, keep_zeros):
     codes = np.random.default_rng(0).integers(-1, n_groups, block.shape[0])
     shape = (n_groups, block.shape[1])
-    n_stored, mean, m2 = np.zeros(shape, dtype=np.int64), np.zeros(shape), np.zeros(shape)
-    kernels.group_welford(*arrays(block), codes, keep_zeros, n_stored, mean, m2)
+    found, mean, m2 = np.zeros((2, *shape), dtype=np.int64), np.zeros(shape), np.zeros(shape)
+    kernels.group_welford(*arrays(block), codes, keep_zeros, found, mean, m2)
     coo = block.tocoo()
     for g in range(n_groups):
         for j in range(block.shape[1]):
             x = coo.data[(codes[coo.row] == g) & (coo.col == j) & (keep_zeros | (coo.data != 0))].astype(np.float64)
-            assert n_stored[g, j] == x.size
+            assert found[:, g, j].tolist() == [x.size, np.count_nonzero(x)]
             if x.size:
                 np.testing.assert_allclose(mean[g, j], x.mean(), rtol=1e-12, atol=1e-12)
                 np.testing.assert_allclose(m2[g, j], ((x - x.mean()) ** 2).sum(), rtol=1e-9, atol=1e-9)

@@ -116,6 +116,13 @@ def test_it_takes_a_matrix(kind, arguments):
             warnings.simplefilter("ignore")
             want = sc.pp.scale(x, copy=True, **arguments, **more)
         assert_same(want, sc.pp.scale(matrix, **arguments, **more))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        want, mean, std = sc.pp.scale(x, copy=True, return_mean_std=True, **arguments)
+    found = sc.pp.scale(matrix, return_mean_std=True, **arguments)
+    assert_same(want, found[0])
+    np.testing.assert_array_equal(mean, found[1])
+    np.testing.assert_array_equal(std, found[2])
     np.testing.assert_array_equal(dense(matrix), dense(x))
 
 

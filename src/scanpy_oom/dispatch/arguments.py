@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+from scipy import sparse
+
+from ..matrix import OOMMatrix
+
 __all__ = ["bind", "for_override"]
 
 Function = Callable[..., Any]
@@ -67,6 +72,13 @@ def _signature(function: Function) -> inspect.Signature:
     return inspect.signature(function)
 
 
+def _dispatched(function: Function, first: object) -> Function:
+    """Return what a generic function would call for a matrix, were it in memory; the function itself otherwise."""
+    if not isinstance(first, OOMMatrix) or not hasattr(function, "dispatch"):
+        return function
+    return function.dispatch(np.ndarray if first.is_dense else sparse.csr_matrix)
+
+
 def bind(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], stacklevel: int) -> inspect.BoundArguments:
     """Give each argument its name and fill in the defaults.
 
@@ -88,7 +100,7 @@ def bind(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], stac
     for former in _former_signatures(function):
         args, kwargs, message = former.update(args, kwargs)
         messages.append(message)
-    bound = _signature(function).bind(*args, **kwargs)
+    bound = _signature(_dispatched(function, args[0] if args else None)).bind(*args, **kwargs)
     bound.apply_defaults()
     for message in filter(None, messages):
         warnings.warn(message, FutureWarning, stacklevel=stacklevel)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from anndata import AnnData
 from isal import isal_zlib
-from scanpy import logging as logg
 from scipy import sparse
 
 from ..matrix import OOMMatrix
-from ..passes.budget import require
-from ..settings import format_bytes
+from ..passes.budget import announce, require
 from . import slots
 
 if TYPE_CHECKING:
@@ -22,10 +20,6 @@ if TYPE_CHECKING:
     from .gate import Used
 
 __all__ = ["Loan", "in_memory"]
-
-_said: set[str] = set()
-"""Functions of which it has been said that they bring data into memory."""
-
 
 class Loan:
     """The arguments with which scanpy's own function is to be called, and a place for what it returns."""
@@ -90,9 +84,7 @@ def _announce(name: str, used: Sequence[Used], reason: str) -> None:
     what = " and ".join(f"adata.{_attribute(item.slot)}" if item.slot else "the matrix" for item in used)
     nbytes = sum(item.matrix.nbytes_in_memory for item in used)
     require(nbytes, f"{name}, which needs {what} in memory ({reason}),", "Call it on fewer cells or genes.")
-    if name not in _said:
-        _said.add(name)
-        logg.warning(f"{name} brings {what} into memory ({format_bytes(nbytes)}): {reason}.")
+    announce(name, what, nbytes, reason)
 
 
 def _attribute(slot: str) -> str:

@@ -136,7 +136,7 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
-        msg = f"There is no file {path}."
+        msg = "There is no such file"  # which Python completes with its name
         raise FileNotFoundError(error.errno, msg, str(path)) from error
 
 

@@ -83,7 +83,7 @@ def group_welford(
     values: NDArray[np.float64],
     codes: NDArray[np.int64],
     keep_zeros: bool,  # noqa: FBT001
-    n_stored: NDArray[np.int64],
+    counts: NDArray[np.int64],
     mean: NDArray[np.float64],
     m2: NDArray[np.float64],
 ) -> None:
@@ -97,8 +97,10 @@ def group_welford(
         `(n_rows,)` group of each row, or -1.
     keep_zeros
         Whether zeros that are stored count.
-    n_stored, mean, m2
-        `(n_groups, n_columns)`, carried on: values so far, their mean, their sum of squared deviations from it.
+    counts
+        `(2, n_groups, n_columns)`, carried on: values so far, and how many of them are not zero.
+    mean, m2
+        `(n_groups, n_columns)`, carried on: mean of the values, and sum of squared deviations from it.
     """
     for i in range(indptr.size - 1):
         g = codes[i]
@@ -109,9 +111,10 @@ def group_welford(
             if x == 0 and not keep_zeros:
                 continue
             j = indices[p]
-            n_stored[g, j] += 1
+            counts[0, g, j] += 1
+            counts[1, g, j] += x != 0
             delta = x - mean[g, j]
-            mean[g, j] += delta / n_stored[g, j]
+            mean[g, j] += delta / counts[0, g, j]
             m2[g, j] += delta * (x - mean[g, j])
 
 

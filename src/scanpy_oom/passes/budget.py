@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from scanpy import logging as logg
+
 from ..errors import MemoryBudgetExceeded
 from ..settings import format_bytes, settings
 
-__all__ = ["block_entries", "require"]
+__all__ = ["announce", "block_entries", "require"]
 
 BYTES_PER_ENTRY = 40
 """Bytes that one stored entry takes while its block is read, selected, transformed and reduced."""
@@ -43,3 +45,13 @@ def require(nbytes: float, what: str, advice: str) -> None:
             f"{advice} Or raise the limit: `scanpy_oom.settings.memory_limit = '{format_bytes(nbytes * 1.2)}'`."
         )
         raise MemoryBudgetExceeded(msg)
+
+
+_announced: set[str] = set()
+
+
+def announce(operation: str, what: str, nbytes: float, reason: str) -> None:
+    """Say, once for each operation, that it brings `what` into memory."""
+    if operation not in _announced:
+        _announced.add(operation)
+        logg.warning(f"{operation} brings {what} into memory ({format_bytes(nbytes)}): {reason}.")

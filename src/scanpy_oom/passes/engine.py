@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .budget import announce
 from .collect import CollectDense, CollectSparse
 from .extrema import ExtremaReduction
 from .moments import AxisStatistics
@@ -30,6 +31,10 @@ __all__ = ["ENGINE", "ThreadsEngine"]
 _ALL = ("row_sum", "row_nnz", "row_npos", "col_sum", "col_sumsq", "col_nnz", "col_npos")
 
 
+IMPLICIT = "numpy.asarray"
+"""What brings a matrix into memory without having been asked to by name."""
+
+
 def _answer(matrix: OOMMatrix, reduction: Reduction) -> Any:
     return run([Request(matrix, [reduction])])[0][0]
 
@@ -39,6 +44,9 @@ class ThreadsEngine:
 
     def collect(self, matrix: OOMMatrix, *, dense: bool, what: str) -> sparse.csr_matrix | NDArray:
         """Bring the values of `matrix` into memory."""
+        if what == IMPLICIT:
+            nbytes = matrix.shape[0] * matrix.shape[1] * matrix.dtype.itemsize
+            announce(what, "a matrix that is on disk", nbytes, "an array has no other place")
         return _answer(matrix, CollectDense(what) if dense else CollectSparse(what))
 
     def statistics(self, matrix: OOMMatrix, *names: str) -> Statistics:

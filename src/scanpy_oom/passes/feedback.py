@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
     from numba.core.event import Event
 
-__all__ = ["announce_compilation"]
+__all__ = ["announce_compilation", "warn_user"]
+
+_BETWEEN = ("scanpy_oom", "scanpy", "anndata", "legacy_api_wrap")
+"""Packages whose frames lie between a pass and the user's line."""
 
 
 class _Announcer(event.Listener):
@@ -38,3 +42,11 @@ def announce_compilation() -> Iterator[None]:
     """Announce the first compilation of a kernel within the context."""
     with event.install_listener("numba:compile", _Announcer()):
         yield
+
+
+def warn_user(message: str) -> None:
+    """Warn of something that a pass has found, at the user's line, whichever call made the pass."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level - 1)

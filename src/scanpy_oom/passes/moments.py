@@ -27,8 +27,9 @@ class _Columns:
 
     def __init__(self, matrix: OOMMatrix, n_groups: int) -> None:
         n_columns, background = matrix.shape[1], matrix.chain.background is not None
-        # squares of single-precision values are single, as in scanpy: then their sum is exact, in whatever order
-        self._single = matrix.dtype == np.float32 and not background
+        # squares of single-precision values are single, as in scanpy: then their sum is exact, in whatever order;
+        # of a column-compressed matrix it takes them in double precision
+        self._single = matrix.dtype == np.float32 and not background and matrix.source.format != "csc"
         # sum, sum of squares, number of non-zeros, number of positive values: side by side, since they are met together
         self.moments = np.zeros((n_groups, n_columns, 4))
         self.stored = np.zeros((n_groups, n_columns), dtype=np.int64) if background else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from ..settings import settings
 from . import budget, record
 from .block import BlockReader, fetch
 from .columns import column_parts, reads_by_columns
-from .feedback import announce_compilation
+from .feedback import announce_compilation, warn_user
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -215,4 +214,4 @@ def _report_zero_rows(matrix: OOMMatrix) -> None:
         found = totals.values[rows]
         if not totals.zero_rows_reported and (found <= 0).any() and not np.isnan(found).any():
             totals.zero_rows_reported = True
-            warnings.warn("Some cells have zero counts", UserWarning, stacklevel=4)
+            warn_user("Some cells have zero counts")

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["GroupMeanVar", "GroupWelford"]
 
 
+_Running = tuple["NDArray[np.int64]", "NDArray[np.float64]", "NDArray[np.float64]"]
+"""What :func:`~scanpy_oom.kernels.group_welford` carries on: counts, means, sums of squared deviations."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupMeanVar:
     """Means and variances of the columns within groups of rows.
@@ -60,32 +64,29 @@ class GroupWelford(Reduction):
     def prepare(self, matrix: OOMMatrix) -> None:
         self._shape = (self._n_groups, matrix.shape[1])
         self._dense = matrix.is_dense
-        self._zeros_count = matrix.is_dense or matrix.chain.background is not None
 
-    def partial(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        self._nnz = np.zeros(self._shape, dtype=np.int64)
-        return np.zeros(self._shape, dtype=np.int64), np.zeros(self._shape), np.zeros(self._shape)
+    def partial(self) -> _Running:
+        return np.zeros((2, *self._shape), dtype=np.int64), np.zeros(self._shape), np.zeros(self._shape)
 
     def partial_nbytes(self) -> int:
-        return 24 * self._shape[0] * self._shape[1]
+        return 32 * self._shape[0] * self._shape[1]
 
-    def update(self, partial: tuple[NDArray, NDArray, NDArray], block: Block) -> None:
+    def update(self, partial: _Running, block: Block) -> None:
         codes = self._codes[block.positions]
         if self._dense or block.background.size:
             dense = block.toarray()
-            np.add.at(self._nnz, codes[codes >= 0], dense[codes >= 0] != 0)
             indptr = np.arange(block.n_rows + 1, dtype=np.int64) * block.n_columns
             columns = np.tile(np.arange(block.n_columns, dtype=np.int32), block.n_rows)
             group_welford(indptr, columns, dense.ravel(), codes, self._dense, *partial)
         else:
             group_welford(block.indptr, block.indices, block.values, codes, self._dense, *partial)
 
-    def merge(self, total: tuple, partial: tuple) -> tuple:
+    def merge(self, total: _Running, partial: _Running) -> _Running:
         msg = "Rows come in order: there is one partial result."
         raise AssertionError(msg)
 
-    def result(self, total: tuple[NDArray, NDArray, NDArray]) -> GroupMeanVar:
-        n_stored, mean, m2 = total
+    def result(self, total: _Running) -> GroupMeanVar:
+        (n_stored, nnz), mean, m2 = total
         n = np.bincount(self._codes[self._codes >= 0], minlength=self._n_groups)
         rows = np.maximum(n, 1)[:, None]
         zeros = n[:, None] - n_stored
@@ -93,4 +94,4 @@ class GroupWelford(Reduction):
         joined = (zeros > 0) & (n_stored > 0)
         m2 = np.where(joined, m2 + mean * mean * n_stored * zeros / rows, m2)
         mean = np.where(joined, mean * n_stored / rows, mean)
-        return GroupMeanVar(n, mean, m2 / rows, self._nnz if self._zeros_count else n_stored)
+        return GroupMeanVar(n, mean, m2 / rows, nnz)

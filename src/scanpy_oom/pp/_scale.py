@@ -91,7 +91,9 @@ def _scale(
     std[std == 0] = 1
     # as in memory: a centred sparse matrix becomes a dense one, in double precision since the means are
     becomes_dense = zero_center and mask is None
-    floating = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
+    # and so does what a column-compressed one holds, which is divided by a product of matrices
+    by_product = not zero_center and mask is None and x.source.format == "csc" and not x.is_dense
+    floating = x.dtype if x.dtype.kind == "f" and not by_product else np.dtype(np.float64)
     step = Scale(
         mean=mean if zero_center else None,
         std=std,
