@@ -147,6 +147,7 @@ def test_importing_scanpy_imports_little_of_ours(installed: Environment) -> None
     script = "import sys, scanpy; print(*(name for name in sys.modules if name.startswith(('scanpy_oom', 'pluggy'))))"
     assert set(installed.output(script)[0].split()) == {
         "scanpy_oom",
+        "scanpy_oom.report",
         "scanpy_oom.settings",
         "scanpy_oom.errors",
         "scanpy_oom.dispatch",

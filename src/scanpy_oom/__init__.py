@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# At once, since it has the name of its module: imported later, the module would take its place.
+# At once, since they have the names of their modules: imported later, these would take their places.
+from .report import report
 from .settings import settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "hookimpl",
     "load_ipython_extension",
     "read_h5ad",
+    "report",
     "settings",
     "unload_ipython_extension",
 ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import builtins
+import os
 import runpy
 import sys
+import tempfile
 from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 from zipfile import is_zipfile
 
+import scanpy_oom
 from scanpy_oom import __version__, enable
 from scanpy_oom.dispatch.wrappers_importlib_bootstrap import set_default_backed
 
@@ -24,7 +27,8 @@ __all__ = ["main"]
 _DESCRIPTION = """\
 Run a Python script or module, unchanged, with each file that it reads with read_h5ad of scanpy or anndata, or with
 sc.read, left on disk, as if `backed="oom"` had been given. Calls that name another `backed` are left alone: with
-`backed=False` a file is read into memory. For everything else there is the command scanpy-oom.
+`backed=False` a file is read into memory. With --report, a page on what was run out of memory and what it took is saved
+when the script ends, with an error or without. For everything else there is the command scanpy-oom.
 """
 
 
@@ -39,14 +43,16 @@ def main(argv: list[str]) -> None:
     Raises
     ------
     SystemExit
-        With status 2 if there is nothing to run, 1 if there is no such module; and whenever the script raises it.
+        With status 2 if there is nothing to run or no place for the report, 1 if there is no such module or the report
+        could not be saved in the end; and whenever the script raises it.
     """
     parser = argparse.ArgumentParser(
         prog="python -m scanpy_oom",
-        usage="%(prog)s [-h] [--version] (-m MODULE | SCRIPT) [ARGUMENT ...]",
+        usage="%(prog)s [-h] [--version] [--report FILE.html] (-m MODULE | SCRIPT) [ARGUMENT ...]",
         description=_DESCRIPTION,
     )
     parser.add_argument("--version", action="version", version=f"scanpy-oom {__version__}")
+    parser.add_argument("--report", type=_place, metavar="FILE.html", help="page to save (scanpy_oom.report())")
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="a module to run, and its arguments")
     parser.add_argument("script", nargs=argparse.REMAINDER, help="a script to run, and its arguments")
     options = parser.parse_args(argv)
@@ -57,10 +63,44 @@ def main(argv: list[str]) -> None:
     set_default_backed("oom")
     _hide_frames_above_the_script()
     sys.argv = command
-    if options.module:
-        _run_module(command[0])
-    else:
-        _run_script(command[0])
+    name, pid = Path(command[0]).name, os.getpid()
+    try:
+        (_run_module if options.module else _run_script)(command[0])
+    except BaseException:
+        if options.report and os.getpid() == pid:  # not where a fork of the script ends
+            _save_report(options.report, name)
+        raise
+    if options.report and os.getpid() == pid and not _save_report(options.report, name):
+        sys.exit(1)
+
+
+def _place(text: str) -> Path:
+    """Make sure that a file can be written there."""
+    path = Path(text).resolve()
+    if not path.parent.is_dir():
+        msg = f"there is no folder {path.parent} to save {path.name} in"
+        raise argparse.ArgumentTypeError(msg)
+    if path.exists() and not path.is_file():
+        msg = f"{path} is not a file, and not replaced by one"
+        raise argparse.ArgumentTypeError(msg)
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        msg = f"the folder {path.parent} cannot be written to: {error.strerror}"
+        raise argparse.ArgumentTypeError(msg) from error
+
+
+def _save_report(path: Path, name: str) -> bool:
+    report = scanpy_oom.report()
+    try:
+        report.to_html(path, title=name)
+    except OSError as error:
+        sys.stderr.write(f"scanpy-oom: the report could not be saved in {path}: {error.strerror}\n")
+        return False
+    n = report.tally.calls
+    sys.stderr.write(f"scanpy-oom: the report of {n:,} call{'' if n == 1 else 's'} is in {path}\n")
+    return True
 
 
 def _run_module(name: str) -> None:

@@ -7,6 +7,7 @@ import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 __all__ = ["Settings", "format_bytes", "parse_bytes", "settings"]
 
@@ -59,13 +60,14 @@ def _available_memory() -> int:
 class Settings:
     """Settings of this process.
 
-    Environment variables ``SCANPY_OOM_MEMORY_LIMIT``, ``SCANPY_OOM_THREADS`` and ``SCANPY_OOM_SCRATCH_DIR``
-    give the starting values.
+    Environment variables ``SCANPY_OOM_MEMORY_LIMIT``, ``SCANPY_OOM_THREADS``, ``SCANPY_OOM_SCRATCH_DIR`` and
+    ``SCANPY_OOM_STAGE`` give the starting values.
     """
 
     _memory_limit: int | None = field(default=None, repr=False)
     _n_threads: int | None = field(default=None, repr=False)
     _scratch_dir: Path | None = field(default=None, repr=False)
+    _stage: Literal["auto", "off"] | None = field(default=None, repr=False)
 
     @property
     def memory_limit(self) -> int:
@@ -103,6 +105,28 @@ class Settings:
     @scratch_dir.setter
     def scratch_dir(self, value: str | Path | None) -> None:
         self._scratch_dir = None if value is None else Path(value)
+
+    @property
+    def stage(self) -> Literal["auto", "off"]:
+        """Whether the first pass over a slow source leaves a compact copy in scratch for those that follow.
+
+        ``"auto"`` (the default): yes, in memory while it is small, else in :attr:`scratch_dir`, where it takes at most
+        half of what is free. ``"off"``: every pass reads the file.
+        """
+        return self._stage or _stage(os.environ.get("SCANPY_OOM_STAGE") or "auto")
+
+    @stage.setter
+    def stage(self, value: Literal["auto", "off"] | None) -> None:
+        self._stage = None if value is None else _stage(value)
+
+
+def _stage(value: str) -> Literal["auto", "off"]:
+    if value == "auto":
+        return "auto"
+    if value == "off":
+        return "off"
+    msg = f"stage must be 'auto' or 'off', not {value!r}."
+    raise ValueError(msg)
 
 
 def _positive_int(value: int | str, name: str) -> int:

@@ -80,10 +80,10 @@ def run(installed: Path, *arguments: str | Path) -> str:
 def test_an_installed_plugin_adds_a_source_an_override_and_an_observer(installed: Path, folder: Path) -> None:
     lines = run(installed, SCRIPT, folder).splitlines()
     assert "source: FolderSource (30, 20) ['cell0', 'cell1']" in lines
-    assert "observed: pp.sqrt | out of memory | None" in lines
-    assert "observed: pp.log1p | out of memory | None" in lines
+    assert "observed: pp.sqrt | out of memory | X is on disk" in lines
+    assert "observed: pp.log1p | out of memory | X is on disk" in lines
     assert "observed: pp.sqrt | materialised | chunks are of no use here" in lines
-    assert "plugins: ['built-in', 'example']" in lines
+    assert "plugins: ['built-in', 'example', 'report']" in lines
 
 
 def test_plugins_that_do_not_load_are_named_and_left_out(installed: Path, folder: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from scanpy_oom import kernels
 from scanpy_oom.kernels import reference
+from scanpy_oom.matrix.statistics import COLUMN_STATISTICS, ROW_STATISTICS
 
 from .strategies import blocks
 
@@ -16,15 +17,13 @@ def arrays(block):
 
 @settings(deadline=None)
 @given(block=blocks())
-def test_row_statistics_equal_reference(block):
-    indptr, _, values = arrays(block)
-    n = block.shape[0]
-    total, nnz, npos = np.empty(n), np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
-    kernels.row_statistics(indptr, values, total, nnz, npos)
+def test_axis_statistics_equal_reference(block):
+    rows, columns = np.empty((block.shape[0], 3)), np.zeros((block.shape[1], 4))
+    kernels.axis_statistics(*arrays(block), False, rows, columns)
     want = reference.axis_statistics(block.toarray().astype(float))
-    np.testing.assert_allclose(total, want["row_sum"], rtol=1e-12, atol=1e-12)
-    np.testing.assert_array_equal(nnz, want["row_nnz"])
-    np.testing.assert_array_equal(npos, want["row_npos"])
+    for found, names in ((rows, ROW_STATISTICS), (columns, COLUMN_STATISTICS)):
+        for k, name in enumerate(names):
+            np.testing.assert_allclose(found[:, k], want[name], rtol=1e-12, atol=1e-12, err_msg=name)
 
 
 @settings(deadline=None)

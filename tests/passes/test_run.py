@@ -14,6 +14,7 @@ import scanpy as sc
 from scanpy_oom.io.memory import MemorySource
 from scanpy_oom.matrix import OOMMatrix
 from scanpy_oom.passes import AxisStatistics, Reduction, Request, record, run
+from scanpy_oom.passes.feed import SourceFeed
 from scanpy_oom.passes.plan import Plan
 from scanpy_oom.settings import settings
 
@@ -30,7 +31,7 @@ def stored(tmp_path):
 
 def no_worker_is_left() -> bool:
     """Whether all threads of the passes end."""
-    workers = [t for t in threading.enumerate() if t.name.startswith("scanpy-oom")]
+    workers = [t for t in threading.enumerate() if t.name.startswith("scanpy-oom_")]
     for worker in workers:
         worker.join(timeout=10)
     return not any(worker.is_alive() for worker in workers)
@@ -137,7 +138,7 @@ def test_cells_without_counts_are_reported_by_the_pass_that_finds_them_and_once(
 def test_a_plan_covers_each_row_once_in_the_order_of_the_source(rows):
     source = MemorySource(counts(3000, 20))
     matrix = OOMMatrix.from_source(source).select(rows, None)
-    plan = Plan(source, matrix.selection, entries=500)
+    plan = Plan(SourceFeed(source), matrix.selection, entries=500)
     blocks = [b for task in plan.tasks() for b in plan.blocks(*task)]
     n = matrix.shape[0]
     positions = np.concatenate([np.arange(n)[b.positions] for b in blocks])
@@ -150,7 +151,8 @@ def test_a_plan_covers_each_row_once_in_the_order_of_the_source(rows):
 def test_tasks_depend_on_the_number_of_rows_alone():
     source = MemorySource(counts(3000, 20))
     matrix = OOMMatrix.from_source(source)
-    assert Plan(source, matrix.selection, 10).tasks() == Plan(source, matrix.selection, 10**9).tasks()
+    feed = SourceFeed(source)
+    assert Plan(feed, matrix.selection, 10).tasks() == Plan(feed, matrix.selection, 10**9).tasks()
 
 
 def test_an_empty_selection_reads_nothing_and_gives_zeros(stored):

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anndata import AnnData
 
 from ..errors import UnsupportedOutOfMemory
 from ..matrix import OOMMatrix, holds_oom, underlying
-from ..passes.record import totals
-from . import slots
+from . import rules, slots
 from .arguments import bind, for_override
-from .hookspecs import DispatchedCall
 from .loan import in_memory
-from .manager import observe, overrides
+from .log import log
+from .manager import overrides
+from .measure import Measurement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from .loan import Loan
@@ -44,7 +44,8 @@ def look(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs:
 
     Returns
     -------
-    How to run it out of memory; `None` if nothing that it would use is out of memory.
+    How to run it, and who measures it; `None` if it is no affair of ours, since its data are in memory and nothing has
+    been opened out of memory yet.
     """
     for value in args:
         if _is_out_of_memory(value):
@@ -54,14 +55,20 @@ def look(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs:
             if _is_out_of_memory(value):
                 break
         else:
-            return None
-    override = overrides()[name]
+            return Call(name, "its data are in memory") if log.has_begun else None
+    override = overrides().get(name)
+    if override is None:
+        return Call(name)
     try:
         bound = bind(function, args, kwargs, stacklevel=_USER - 1)
     except TypeError:
-        return None  # scanpy's own function says what is wrong with the arguments
+        return Call(name)  # scanpy's own function says what is wrong with the arguments
     used = _out_of_memory(override, bound.arguments)
-    return Call(name, override, bound, used) if used else None
+    if not used:
+        return Call(name, _elsewhere(override, bound.arguments))
+    call = Call(name, " and ".join(slots.attribute(item.slot) for item in used) + " is on disk", used)
+    call.implementation, call.args, call.kwargs = _prepared(override, bound)
+    return call
 
 
 def _is_out_of_memory(value: object) -> bool:
@@ -88,30 +95,41 @@ def _out_of_memory(override: Override, arguments: dict[str, Any]) -> list[Used]:
     return list(used.values())
 
 
-class Call:
-    """One call of a scanpy function on data out of memory."""
+def _elsewhere(override: Override, arguments: dict[str, Any]) -> str | None:
+    """Return what a call uses instead of a matrix on disk, where that can be told."""
+    if override.uses is rules.representation and arguments.get("distances") is None:
+        return f"uses obsm[{arguments.get('use_rep') or 'X_pca'!r}]"
+    layer = arguments.get("layer")
+    return None if layer is None else f"uses layers[{layer!r}], which is in memory"
 
-    def __init__(self, name: str, override: Override, bound: Any, used: list[Used]) -> None:
-        self.name = name
+
+class Call(Measurement):
+    """One call of a scanpy function, to be entered while it runs.
+
+    Parameters
+    ----------
+    name
+        Name of the function below ``scanpy``.
+    reason
+        Why it is run as it is, where that is known beforehand.
+    used
+        Matrices out of memory that it would use.
+    """
+
+    implementation: Callable[..., Any] | None = None
+    """What runs it out of memory, with `args` and `kwargs`; `None` if scanpy runs it as it is."""
+
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(self, name: str, reason: str | None = None, used: Sequence[Used] = ()) -> None:
+        super().__init__(name, "out of memory" if used else "scanpy as it is", reason)
         self.used = used
-        self.implementation, self.args, self.kwargs = _prepared(override, bound)
-        self._sources = {id(item.matrix.source): item.matrix.source for item in used}.values()
-        self._started = time.perf_counter()
-        self._bytes = self._bytes_read()
-        self._passes = totals().passes
-
-    def _bytes_read(self) -> int:
-        return sum(source.bytes_read for source in self._sources)
 
     def in_memory(self, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str) -> AbstractContextManager[Loan]:
         """Bring what the call uses into memory for the time of the context."""
-        return in_memory(f"sc.{self.name}", self.used, args, kwargs, reason)
-
-    def done(self, how: Literal["out of memory", "materialised"], reason: str | None = None) -> None:
-        """Tell the observers that the call has succeeded."""
-        seconds = time.perf_counter() - self._started
-        bytes_read, passes = self._bytes_read() - self._bytes, totals().passes - self._passes
-        observe(DispatchedCall(self.name, how, reason, seconds, bytes_read, passes))
+        self.how, self.reason = "materialised", reason
+        return in_memory(f"sc.{self.function}", self.used, args, kwargs, reason)
 
 
 def _prepared(override: Override, bound: Any) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:

@@ -27,41 +27,64 @@ if TYPE_CHECKING:
     from ..matrix.engine import Engine
     from .table import Override
 
-__all__ = ["GROUP", "DispatchedCall", "hookimpl"]
+__all__ = ["GROUP", "DispatchedCall", "How", "hookimpl"]
 
 GROUP = "scanpy_oom"
 """Name of the entry-point group."""
+
+How = Literal["out of memory", "scanpy as it is", "materialised"]
+"""Who runs a call: an override, scanpy's own function, or that with matrices brought into memory for it."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchedCall:
-    """One call of a scanpy function on data that stay on disk.
+    """One call of a scanpy function that has ended, in a session that works on data that stay on disk.
+
+    What it took contains what the calls within it took. Passes and bytes are counted for the process: calls that run at
+    the same time, in several threads, each count those of the others.
 
     Parameters
     ----------
     function
         Name of the function below ``scanpy``, as in ``"pp.log1p"``.
     how
-        Whether an override ran it, or scanpy itself with the matrices in memory.
+        Who ran it: ``"out of memory"`` (an override), ``"scanpy as it is"``, or ``"materialised"`` (scanpy with the
+        matrices in memory).
     reason
-        Why it was materialised, else `None`.
+        Why.
+    error
+        Type of the error that it raised, `None` if it succeeded.
     seconds
         How long it took.
     bytes_read
-        Bytes fetched from disk for it, as stored there.
+        Bytes fetched from disk by its passes, as stored there.
     passes
         Passes over a matrix that it took.
+    peak_memory
+        Bytes by which the resident memory of the process rose above that at the beginning of the call, at most;
+        sampled.
+    started
+        When it began, in seconds since the epoch.
+    depth
+        How many calls it is within; 0 if the user called it.
+    caller
+        The function that called it, `None` if that was the user.
     """
 
     function: str
-    how: Literal["out of memory", "materialised"]
-    reason: str | None
+    how: How
+    reason: str
+    error: str | None
     seconds: float
     bytes_read: int
     passes: int
+    peak_memory: int
+    started: float
+    depth: int
+    caller: str | None
 
 
 @hookspec(firstresult=True)
@@ -98,4 +121,4 @@ def scanpy_oom_engine(name: str) -> Engine | None:
 
 @hookspec
 def scanpy_oom_observe(call: DispatchedCall) -> None:
-    """Take notice of a call that has succeeded."""
+    """Take notice of a call that has ended, with an error or without."""

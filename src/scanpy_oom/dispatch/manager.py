@@ -11,6 +11,7 @@ import pluggy
 
 from . import builtin, hookspecs
 from .hookspecs import GROUP
+from .log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +40,7 @@ def plugin_manager() -> pluggy.PluginManager:
             _manager = pluggy.PluginManager(GROUP)
             _manager.add_hookspecs(hookspecs)
             _manager.register(builtin, "built-in")
+            _manager.register(log, "report")
             for entry_point in entry_points(group=GROUP):
                 _load(_manager, entry_point)
         return _manager
@@ -106,7 +108,7 @@ def _found(result: Any, what: str, name: str) -> Any:
 
 
 def observe(call: DispatchedCall) -> None:
-    """Tell the observers of a call that has succeeded. One that fails is warned of: the call itself is done."""
+    """Tell the observers of a call that has ended. One that fails is warned of: the call itself is done."""
     try:
         plugin_manager().hook.scanpy_oom_observe(call=call)
     except Exception as error:  # noqa: BLE001

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
+from inspect import isfunction
 from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .table import BUILTIN
-from .wrappers_importlib_bootstrap import around_override, around_read, around_read_h5ad, around_write_h5ad
+from .wrappers_importlib_bootstrap import around_function, around_read, around_read_h5ad, around_write_h5ad
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .table import Override
 
-__all__ = ["patch", "unpatch"]
+__all__ = ["patch", "patch_all", "unpatch"]
 
 _FILES = {
     "anndata.io.read_h5ad": around_read_h5ad,
@@ -23,7 +24,11 @@ _FILES = {
     "scanpy.readwrite.read": around_read,
 }
 
+_MEASURED = ("pp", "tl", "get", "pl", "experimental.pp", "metrics")
+"""Where the public functions of scanpy are that are measured, whether they can be run out of memory or not."""
+
 _lock = RLock()
+_measures = False
 _wrappers: dict[Callable[..., Any], Callable[..., Any]] = {}
 """Each function that was replaced, and its wrapper."""
 
@@ -37,23 +42,43 @@ def patch(overrides: Iterable[Override] = BUILTIN) -> None:
         The scanpy functions to wrap, beside those that read and write files.
     """
     with _lock:
-        wrapped = set(_wrappers.values())
         for path, around in _FILES.items():
-            function = _loaded(path)
-            if function is not None and function not in _wrappers and function not in wrapped:
-                _wrappers[function] = around(function)
+            _wrap(_loaded(path), around)
         for override in overrides:
-            function = _loaded(f"scanpy.{override.function}")
-            if function is not None and function not in _wrappers and function not in wrapped:
-                _wrappers[function] = around_override(function, override.function)
+            _wrap(_loaded(f"scanpy.{override.function}"), around_function, override.function)
+        if _measures:
+            for name, function in _public():
+                _wrap(function, around_function, name)
         _rebind(_wrappers)
 
 
+def patch_all(overrides: Iterable[Override]) -> None:
+    """Do what :func:`patch` does, from now on with every public function of scanpy that works on data."""
+    global _measures  # noqa: PLW0603
+    with _lock:
+        _measures = True
+        patch(overrides)
+
+
 def unpatch() -> None:
-    """Put back every function that :func:`patch` replaced."""
+    """Put back every function that :func:`patch` and :func:`patch_all` replaced."""
     with _lock:
         _rebind({wrapper: function for function, wrapper in _wrappers.items()})
         _wrappers.clear()
+
+
+def _wrap(function: Callable[..., Any] | None, around: Callable[..., Callable[..., Any]], *args: str) -> None:
+    if function is not None and function not in _wrappers and function not in _wrappers.values():
+        _wrappers[function] = around(function, *args)
+
+
+def _public() -> Iterator[tuple[str, Callable[..., Any]]]:
+    for namespace in _MEASURED:
+        module: Any = _loaded(f"scanpy.{namespace}")
+        for name in getattr(module, "__all__", ()):
+            function = getattr(module, name, None)
+            if isfunction(function) and not name.startswith(("_", "set_")):  # those set the style of plots
+                yield f"{namespace}.{name}", function
 
 
 def _loaded(path: str) -> Callable[..., Any] | None:

@@ -11,7 +11,8 @@ from scanpy.readwrite import avail_exts
 from ..errors import MissingMatrixError
 from ..matrix import OOMMatrix, underlying
 from .manager import formats, overrides
-from .patching import patch
+from .measure import Measurement
+from .patching import patch_all
 
 if TYPE_CHECKING:
     import os
@@ -47,8 +48,14 @@ def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
     MissingMatrixError
         If it holds no matrix at all.
     """
-    # Functions that plugins override, and whatever was imported in ways that the import hook did not see.
-    patch(overrides().values())
+    # Functions that plugins override, those that are only measured, and whatever was imported in ways that the import
+    # hook did not see.
+    patch_all(overrides().values())
+    with Measurement("read_h5ad", "out of memory", "its matrices stay on disk"):
+        return _read(path)
+
+
+def _read(path: str | os.PathLike[str]) -> AnnData:
     adata = formats().scanpy_oom_read(path=Path(path), wrap=OOMMatrix.from_source)
     if next((matrix for _, matrix in underlying(adata) if matrix is not None), None) is None:
         msg = (

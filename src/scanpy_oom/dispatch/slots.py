@@ -6,7 +6,14 @@ from typing import Any
 
 from anndata import AnnData
 
-__all__ = ["get", "put"]
+__all__ = ["attribute", "get", "put"]
+
+
+def attribute(slot: str) -> str:
+    """Name a matrix as users do; that without a slot is one that was given by itself."""
+    if slot.startswith("layers/"):
+        return f"layers[{slot.removeprefix('layers/')!r}]"
+    return slot.replace("/", ".") or "the matrix"
 
 
 def get(adata: AnnData, slot: str) -> Any:

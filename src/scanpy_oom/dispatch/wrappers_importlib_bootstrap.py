@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import UnsupportedOutOfMemory
 
-__all__ = ["around_override", "around_read", "around_read_h5ad", "around_write_h5ad", "set_default_backed"]
+__all__ = ["around_function", "around_read", "around_read_h5ad", "around_write_h5ad", "set_default_backed"]
 
 Function = Callable[..., Any]
 
@@ -31,8 +31,8 @@ def set_default_backed(value: str | None) -> None:
     _default_backed = value
 
 
-def around_override(function: Function, name: str) -> Function:
-    """Wrap a scanpy function that may be run out of memory.
+def around_function(function: Function, name: str) -> Function:
+    """Wrap a scanpy function that may be run out of memory, or is to be measured.
 
     Parameters
     ----------
@@ -50,17 +50,16 @@ def around_override(function: Function, name: str) -> Function:
         call = import_module("scanpy_oom.dispatch.gate").look(function, name, args, kwargs)
         if call is None:
             return function(*args, **kwargs)
-        try:
-            result = call.implementation(*call.args, **call.kwargs)
-        except UnsupportedOutOfMemory as error:
-            reason = error.reason
-        else:
-            call.done("out of memory")
-            return result
-        with call.in_memory(args, kwargs, reason) as loan:
-            loan.result = function(*loan.args, **loan.kwargs)
-        call.done("materialised", reason)
-        return loan.result
+        with call:
+            if call.implementation is None:
+                return function(*args, **kwargs)
+            try:
+                return call.implementation(*call.args, **call.kwargs)
+            except UnsupportedOutOfMemory as error:
+                reason = error.reason
+            with call.in_memory(args, kwargs, reason) as loan:
+                loan.result = function(*loan.args, **loan.kwargs)
+            return loan.result
 
     return update_wrapper(wrapper, function)
 

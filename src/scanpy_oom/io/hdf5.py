@@ -47,6 +47,10 @@ class HDF5Source(Source):
         """Bytes fetched from the file so far, as stored there (compressed)."""
         return self.file.counter.total
 
+    def check_open(self) -> None:
+        """Raise ValueError if the source is closed; for who would read a copy instead."""
+        _ = self.file.fd
+
     def close(self) -> None:
         """Release the file. Reading from a closed source raises ValueError."""
         self.file.close()

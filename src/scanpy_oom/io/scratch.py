@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ScratchArray", "ScratchSpaceError", "check_scratch_space"]
+__all__ = ["ScratchArray", "ScratchSpaceError", "check_scratch_space", "room_for_copies"]
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class ScratchSpaceError(OOMError, OSError):
@@ -65,7 +68,7 @@ class ScratchArray:
             try:
                 n = os.pwrite(self._file.fileno(), left, offset)
             except OSError as error:
-                if error.errno != errno.ENOSPC:
+                if error.errno not in _FULL:
                     raise
                 raise _no_space(self._folder, len(left)) from error
             left, offset = left[n:], offset + n
@@ -127,6 +130,24 @@ def check_scratch_space(n_bytes: int, purpose: str) -> None:
         raise MemoryBudgetExceeded(msg)
     if n_bytes > shutil.disk_usage(folder).free:
         raise _no_space(folder, n_bytes, purpose)
+
+
+def room_for_copies() -> int:
+    """Return the bytes that compact copies may take in `settings.scratch_dir`: half of what is free.
+
+    Of a folder that lies in memory, a quarter of `settings.memory_limit`.
+
+    Raises
+    ------
+    ScratchSpaceError
+        If there is no such folder.
+    """
+    folder = settings.scratch_dir
+    if not folder.is_dir():
+        msg = f"settings.scratch_dir is {folder}, which is no folder"
+        raise ScratchSpaceError(msg)
+    free = shutil.disk_usage(folder).free // 2
+    return min(free, settings.memory_limit // 4) if _lies_in_memory(folder) else free
 
 
 def _no_space(folder: Path, n_bytes: int, purpose: str = "Writing scratch files") -> ScratchSpaceError:

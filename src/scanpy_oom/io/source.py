@@ -153,6 +153,9 @@ class Source(ABC):
         """
         return None
 
+    def check_open(self) -> None:  # noqa: B027 - what lies in memory is always open
+        """Raise ValueError if the source is closed; for who would read a copy instead."""
+
     @abstractmethod
     def close(self) -> None:
         """Release files. Reading from a closed source raises ValueError."""

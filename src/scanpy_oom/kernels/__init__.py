@@ -6,23 +6,27 @@ few signatures: positions are int64, column numbers int32, and values float64 on
 
 from __future__ import annotations
 
+from .deltas import decode_deltas, encode_deltas, largest_count
 from .gram import accumulate_gram_dense, accumulate_gram_pairs
 from .products import left_product, right_product
 from .select import is_increasing, look_up, row_totals, select_columns
-from .statistics import extrema, group_moments, group_welford, masked_row_sums, row_statistics, top_row_sums
+from .statistics import axis_statistics, extrema, group_moments, group_welford, masked_row_sums, top_row_sums
 
 __all__ = [
     "accumulate_gram_dense",
     "accumulate_gram_pairs",
+    "axis_statistics",
+    "decode_deltas",
+    "encode_deltas",
     "extrema",
     "group_moments",
     "group_welford",
     "is_increasing",
+    "largest_count",
     "left_product",
     "look_up",
     "masked_row_sums",
     "right_product",
-    "row_statistics",
     "row_totals",
     "select_columns",
     "top_row_sums",

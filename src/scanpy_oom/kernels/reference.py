@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,3 +69,21 @@ def top_row_sums(dense: NDArray[np.float64], ns: NDArray[np.integer]) -> NDArray
 def gram(dense: NDArray[np.float64]) -> NDArray[np.float64]:
     """Upper triangle of the Gram matrix of the columns."""
     return np.triu(dense.T @ dense)
+
+
+def encode_deltas(indptr: NDArray[np.integer], indices: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Columns that are skipped before each stored entry of a row."""
+    rows = [indices[start:stop] for start, stop in pairwise(indptr)]
+    return np.concatenate([np.diff(row, prepend=-1) - 1 for row in rows] or [np.empty(0, dtype=np.int64)])
+
+
+def decode_deltas(lengths: NDArray[np.integer], deltas: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Columns, from how many are skipped before each."""
+    rows = np.split(deltas.astype(np.int64), np.cumsum(lengths)[:-1]) if lengths.size else [deltas.astype(np.int64)]
+    return np.concatenate([np.cumsum(row + 1) - 1 for row in rows])
+
+
+def largest_count(values: NDArray[np.floating]) -> float:
+    """Largest value if all are whole and none is negative, -1 otherwise."""
+    whole = bool(((values == np.floor(values)) & (values >= 0)).all())
+    return float(values.max(initial=0)) if whole else -1.0

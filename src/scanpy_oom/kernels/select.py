@@ -30,6 +30,7 @@ def select_columns(
     data: NDArray[np.floating],
     column_map: NDArray[np.int32],
     out_indptr: NDArray[np.int64],
+    out_indices: NDArray[np.int32],
     out: NDArray[np.float64],
 ) -> int:
     """Keep the wanted columns of a block of rows.
@@ -37,12 +38,12 @@ def select_columns(
     Parameters
     ----------
     indptr, indices, data
-        Block of rows, row-compressed. The column numbers that are kept are moved to the front of `indices`.
+        Block of rows, row-compressed.
     column_map
         `(n_source_columns,)` int32: new number of each column, -1 to leave it out.
-    out_indptr, out
-        Written: offsets `(n_rows + 1,)` and values `(nnz,)` float64 of the entries that are kept. What follows these is
-        meaningless.
+    out_indptr, out_indices, out
+        Written: offsets `(n_rows + 1,)`, new columns `(nnz,)` and values `(nnz,)` float64 of the entries that are kept.
+        What follows these is meaningless.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def select_columns(
         # few columns are kept, and which ones cannot be predicted: write always, move on where one is kept
         for p in range(indptr[i], indptr[i + 1]):
             j = column_map[indices[p]]
-            indices[write] = j
+            out_indices[write] = j
             out[write] = data[p]
             write += j >= 0
         out_indptr[i + 1] = write
@@ -64,8 +65,9 @@ def select_columns(
 @nb.njit(nogil=True, cache=True)
 def look_up(
     indptr: NDArray[np.int64],
-    values: NDArray[np.float64],
+    values: NDArray[np.floating],
     table: NDArray[np.float64],
+    out: NDArray[np.float64],
     missed: NDArray[np.int64],
 ) -> int:
     """Replace small counts by what a table says.
@@ -73,11 +75,13 @@ def look_up(
     Parameters
     ----------
     indptr, values
-        Offsets `(n_rows + 1,)` and values of a block of rows; values are overwritten.
+        Offsets `(n_rows + 1,)` and values `(nnz,)` of a block of rows.
     table
         `(n_rows, n)`, or `(1, n)` for all rows: what becomes of 0, 1, ..., n - 1.
+    out
+        `(nnz,)`, written: what the values become; meaningless for those that are missed.
     missed
-        `(nnz,)`, written: positions of the values that are no such counts, which stay as they are.
+        `(nnz,)`, written: positions of the values that are no such counts.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def look_up(
             x = values[p]
             count = np.int64(x) if abs(x) < n else np.int64(-1)
             if count >= 0 and count == x:
-                values[p] = row[count]
+                out[p] = row[count]
             else:
                 missed[n_missed] = p
                 n_missed += 1

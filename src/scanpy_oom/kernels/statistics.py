@@ -10,30 +10,49 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["extrema", "group_moments", "group_welford", "masked_row_sums", "row_statistics", "top_row_sums"]
+__all__ = ["axis_statistics", "extrema", "group_moments", "group_welford", "masked_row_sums", "top_row_sums"]
 
 
 @nb.njit(nogil=True, cache=True)
-def row_statistics(
+def axis_statistics(
     indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
     values: NDArray[np.float64],
-    total: NDArray[np.float64],
-    nnz: NDArray[np.int64],
-    npos: NDArray[np.int64],
+    single: bool,  # noqa: FBT001
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
 ) -> None:
-    """Write the sum, the number of non-zeros and the number of positive entries of each row, `(n_rows,)` each."""
+    """Write moments of each row, and add moments of each column.
+
+    Parameters
+    ----------
+    indptr, indices, values
+        Block of rows, row-compressed.
+    single
+        Whether squares are rounded to single precision before they are added.
+    rows
+        `(n_rows, 3)`, written: sum, number of non-zeros, number of positive entries.
+    columns
+        `(n_columns, 4)`, added to: sum, sum of squares, number of non-zeros, number of positive entries.
+    """
     for i in range(indptr.size - 1):
-        row_total = 0.0
-        row_nnz = 0
-        row_npos = 0
+        total = 0.0
+        nnz = 0
+        npos = 0
         for p in range(indptr[i], indptr[i + 1]):
             x = values[p]
-            row_total += x
-            row_nnz += x != 0
-            row_npos += x > 0
-        total[i] = row_total
-        nnz[i] = row_nnz
-        npos[i] = row_npos
+            total += x
+            nnz += x != 0
+            npos += x > 0
+            moments = columns[indices[p]]
+            moments[0] += x
+            square = x * x
+            moments[1] += np.float64(np.float32(square)) if single else square
+            moments[2] += x != 0
+            moments[3] += x > 0
+        rows[i, 0] = total
+        rows[i, 1] = nnz
+        rows[i, 2] = npos
 
 
 @nb.njit(nogil=True, cache=True)
@@ -131,14 +150,18 @@ def masked_row_sums(
     `member` is `(n_columns, n_sets)` booleans, `out` is `(n_rows, n_sets)`.
     """
     n_sets = member.shape[1]
+    in_a_set = np.zeros(member.shape[0], dtype=np.bool_)
+    for j in range(member.shape[0]):
+        in_a_set[j] = member[j].any()
     for i in range(indptr.size - 1):
         for s in range(n_sets):
             out[i, s] = 0.0
         for p in range(indptr[i], indptr[i + 1]):
             j = indices[p]
-            for s in range(n_sets):
-                if member[j, s]:
-                    out[i, s] += values[p]
+            if in_a_set[j]:
+                for s in range(n_sets):
+                    if member[j, s]:
+                        out[i, s] += values[p]
 
 
 @nb.njit(nogil=True, cache=True)

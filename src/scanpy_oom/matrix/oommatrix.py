@@ -9,6 +9,7 @@ from anndata.abc import CSRDataset
 
 from .arithmetic import Arithmetic
 from .chain import Chain
+from .copies import Copies
 from .engine import engine
 from .indexing import take_values
 from .selection import Selection, normalize_axis_index
@@ -42,15 +43,23 @@ class OOMMatrix(Arithmetic, CSRDataset):
         What is done to the values.
     statistics
         What is known of the result.
+    copies
+        Where compact copies of the stored values are found.
     """
 
     def __init__(
-        self, source: Source, selection: Selection, chain: Chain, statistics: Statistics | None = None
+        self,
+        source: Source,
+        selection: Selection,
+        chain: Chain,
+        statistics: Statistics | None = None,
+        copies: Copies | None = None,
     ) -> None:
         self.source = source
         self.selection = selection
         self.chain = chain
         self.statistics = Statistics() if statistics is None else statistics
+        self.copies = Copies() if copies is None else copies
         self.shape: tuple[int, int] = selection.shape
 
     @classmethod
@@ -137,13 +146,14 @@ class OOMMatrix(Arithmetic, CSRDataset):
             self.source,
             self.selection.take(rows, columns),
             self.chain.take(rows, columns),
-            self.statistics.take(rows, columns),
+            self.statistics.take(rows, columns, of=self),
+            Copies(above=self.copies),
         )
 
     def transform(self, step: Transform) -> OOMMatrix:
         """Return this matrix with one more lazy step."""
         chain = self.chain.append(step)
-        return OOMMatrix(self.source, self.selection, chain, self.statistics.keep(step.kept_statistics))
+        return OOMMatrix(self.source, self.selection, chain, self.statistics.keep(step.kept_statistics), self.copies)
 
     def copy(self) -> OOMMatrix:
         """Return itself: it cannot change."""

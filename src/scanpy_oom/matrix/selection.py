@@ -92,17 +92,6 @@ class Selection:
             return np.arange(*positions.indices(self.source_shape[0]), dtype=type_index)
         return positions
 
-    def column_map(self) -> NDArray[np.int32]:
-        """New number of each source column, -1 where it is not shown; empty if all are shown in order.
-
-        Only for selections without repeated columns.
-        """
-        if self.columns is None:
-            return np.empty(0, dtype=np.int32)
-        column_map = np.full(self.source_shape[1], -1, dtype=np.int32)
-        column_map[self.columns] = np.arange(self.columns.size, dtype=np.int32)
-        return column_map
-
     @property
     def repeats_columns(self) -> bool:
         """Whether a column is shown more than once."""

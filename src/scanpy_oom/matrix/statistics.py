@@ -5,15 +5,51 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .oommatrix import OOMMatrix
     from .selection import Axis
 
-__all__ = ["COLUMN_STATISTICS", "ROW_STATISTICS", "Statistics"]
+__all__ = ["COLUMN_STATISTICS", "EXACT_BY_SUBTRACTION", "ROW_STATISTICS", "Remainder", "Statistics"]
 
 ROW_STATISTICS = ("row_sum", "row_nnz", "row_npos")
 COLUMN_STATISTICS = ("col_sum", "col_sumsq", "col_nnz", "col_npos")
+
+
+EXACT_BY_SUBTRACTION = frozenset({"col_nnz", "col_npos"})
+"""Whole numbers, whatever the values are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Remainder:
+    """A matrix as what is left of one whose column statistics are known, when some rows are taken away.
+
+    Parameters
+    ----------
+    base
+        The larger matrix.
+    rows, columns
+        Positions in it that are left; None for all.
+    """
+
+    base: OOMMatrix
+    rows: NDArray[np.intp]
+    columns: Axis
+
+    def take(self, rows: Axis, columns: Axis) -> Remainder:
+        """Return what is left of the same matrix after a further selection."""
+        all_columns = columns if self.columns is None else self.columns if columns is None else self.columns[columns]
+        return Remainder(self.base, self.rows if rows is None else self.rows[rows], all_columns)
+
+    def removed(self) -> NDArray[np.intp] | None:
+        """Return the positions of the rows taken away; None if they are not few, or if rows that are left repeat."""
+        left = np.zeros(self.base.shape[0], dtype=bool)
+        left[self.rows] = True
+        removed = np.flatnonzero(~left)
+        return removed if removed.size + self.rows.size == left.size and 4 * removed.size <= left.size else None
 
 
 @dataclass(slots=True, eq=False)
@@ -25,6 +61,7 @@ class Statistics:
     """
 
     known: dict[str, NDArray] = field(default_factory=dict)
+    remainder: Remainder | None = None
 
     def get(self, *names: str) -> tuple[NDArray, ...] | None:
         """Return the named statistics, or None if one of them is not known."""
@@ -32,14 +69,22 @@ class Statistics:
             return tuple(self.known[name] for name in names)
         return None
 
-    def take(self, rows: Axis, columns: Axis) -> Statistics:
-        """Return what is known of a subset: rows' statistics if all columns stay, columns' if all rows stay."""
+    def take(self, rows: Axis, columns: Axis, of: OOMMatrix) -> Statistics:
+        """Return what is known of a subset `of` the matrix: rows' statistics if all columns stay, columns' if all rows.
+
+        Of columns of which rows are taken away, it is kept in mind from what they remain.
+        """
         kept: dict[str, NDArray] = {}
         if columns is None:
             kept |= {k: v if rows is None else v[rows] for k, v in self.known.items() if k in ROW_STATISTICS}
         if rows is None:
             kept |= {k: v if columns is None else v[columns] for k, v in self.known.items() if k in COLUMN_STATISTICS}
-        return Statistics(kept)
+        remainder = self.remainder
+        if rows is not None and any(name in self.known for name in COLUMN_STATISTICS):
+            remainder = Remainder(of, rows, columns)
+        elif remainder is not None:
+            remainder = remainder.take(rows, columns)
+        return Statistics(kept, remainder)
 
     def keep(self, names: frozenset[str]) -> Statistics:
         """Return the named ones alone."""

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from ..io.source import CSRBlock
-from ..kernels import is_increasing, look_up, row_totals, select_columns
+from ..kernels import look_up, row_totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..matrix import OOMMatrix
-    from ..matrix.transforms import RowTotals
+    from .choice import ColumnChoice
+    from .feed import Feed
     from .plan import Rows
 
 __all__ = ["Block", "BlockReader", "fetch"]
@@ -109,87 +110,77 @@ class Block:
         return sparse.csr_matrix((self.sparse_part()[first:last], indices, indptr), shape=shape).toarray() + background
 
 
-def fetch(matrix: OOMMatrix, rows: Rows) -> CSRBlock:
-    """Read rows of the source, repeated ones repeated, with one entry for each place."""
-    raw = _fetch_as_stored(matrix, rows)
-    if is_increasing(raw.indptr, raw.indices):
-        return raw
-    # entries stored for one place count as their sum; the order of columns is of no account
-    shape = (raw.indptr.size - 1, matrix.source.shape[1])
-    summed = sparse.csr_matrix((raw.data, raw.indices, raw.indptr), shape=shape)
-    summed.sum_duplicates()
-    return CSRBlock(summed.indptr.astype(np.int64), summed.indices.astype(np.int32), summed.data)
-
-
-def _fetch_as_stored(matrix: OOMMatrix, rows: Rows) -> CSRBlock:
+def fetch(feed: Feed, rows: Rows, choice: ColumnChoice | None = None) -> CSRBlock:
+    """Read rows, repeated ones repeated; of their columns those of `choice`, if it is given."""
     wanted = rows.source_rows
-    if (np.diff(wanted) == 1).all():
-        return matrix.source.read_rows(slice(int(wanted[0]), int(wanted[-1]) + 1))
+    if (np.diff(wanted) > 0).all():
+        return feed.read(wanted, choice)
     distinct, inverse = np.unique(wanted, return_inverse=True)
-    block = matrix.source.read_rows(distinct)
-    if distinct.size == wanted.size:
-        return block
-    shape = (distinct.size, matrix.source.shape[1])
-    repeated = sparse.csr_matrix((block.data, block.indices, block.indptr), shape=shape)[inverse.reshape(-1)]
-    return CSRBlock(repeated.indptr.astype(np.int64), repeated.indices.astype(np.int32), repeated.data)
+    block = feed.read(distinct, choice)
+    lengths = np.diff(block.indptr)[inverse.reshape(-1)]
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    entries = np.repeat(block.indptr[inverse.reshape(-1)] - indptr[:-1], lengths) + np.arange(indptr[-1])
+    return CSRBlock(indptr, block.indices[entries], block.data[entries])
 
 
 _NO_CLASSES = np.empty(0, dtype=np.int64)
 _NO_BACKGROUND = np.empty((0, 0))
+_NO_VALUES = np.empty(0)
 
 
 class BlockReader:
-    """Selects and transforms what was fetched, for one matrix. Serves several threads at once."""
+    """Transforms what was fetched, for one matrix. Serves several threads at once.
 
-    def __init__(self, matrix: OOMMatrix) -> None:
-        self._matrix = matrix
+    Parameters
+    ----------
+    matrix
+        What is to be shown.
+    fed
+        Columns of the source that are fetched, ascending; None for all.
+    """
+
+    def __init__(self, matrix: OOMMatrix, fed: NDArray[np.intp] | None = None) -> None:
         self._n_columns = matrix.shape[1]
         self._program = matrix.chain.program
         self._background = matrix.chain.background
-        columns = matrix.selection.columns
-        self._repeated = columns if matrix.selection.repeats_columns else None
-        self._column_map = None if columns is None or self._repeated is not None else matrix.selection.column_map()
+        self._totals = [
+            (totals, totals.counted[fed] if fed is not None and totals.counted.size else totals.counted)
+            for totals in matrix.chain.totals
+        ]
 
-    def read(self, raw: CSRBlock, rows: Rows) -> Block:
-        """Make a block of the matrix of `raw`, whose indices are overwritten."""
-        for totals in self._matrix.chain.totals:
-            _complete(totals, raw, rows.source_rows)
+    def complete_totals(self, raw: CSRBlock, rows: Rows) -> None:
+        """Find the row totals that are not known yet, from all columns that are fetched."""
+        for totals, counted in self._totals:
+            known = totals.values[rows.source_rows]
+            if np.isnan(known).any():
+                row_totals(raw.indptr, raw.indices, raw.data, counted, known)
+                totals.values[rows.source_rows] = known
+
+    def read(self, shown: CSRBlock, rows: Rows) -> Block:
+        """Make a block of the stored values of the columns that are shown, with which it may share arrays."""
         background, classes = _NO_BACKGROUND, _NO_CLASSES
         if self._background is not None:
             background, classes = self._background.values, self._background.classes(rows.positions)
-        indptr, indices, values = self._select(raw)
-        block = Block(rows.positions, indptr, indices, values, self._n_columns, background, classes)
-        if len(self._program):
-            self._transform(block, rows)
+        stored = shown.data
+        block = Block(rows.positions, shown.indptr, shown.indices, _NO_VALUES, self._n_columns, background, classes)
+        block.values = self._transformed(block, stored, rows) if len(self._program) else _double(stored)
         return block
 
-    def _select(self, raw: CSRBlock) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
-        if self._repeated is not None:
-            shape = (raw.indptr.size - 1, self._matrix.source.shape[1])
-            wide = sparse.csr_matrix((raw.data, raw.indices, raw.indptr), shape=shape)[:, self._repeated]
-            return wide.indptr.astype(np.int64), wide.indices.astype(np.int32), wide.data.astype(np.float64)
-        if self._column_map is None:
-            return raw.indptr, raw.indices, raw.data.astype(np.float64)
-        indptr, values = np.empty_like(raw.indptr), np.empty(raw.indices.size)
-        kept = select_columns(raw.indptr, raw.indices, raw.data, self._column_map, indptr, values)
-        return indptr, raw.indices[:kept], values[:kept]
-
-    def _transform(self, block: Block, rows: Rows) -> None:
-        """Run the chain on the stored values, in place."""
+    def _transformed(self, block: Block, stored: NDArray[np.floating], rows: Rows) -> NDArray[np.float64]:
+        """Run the chain on the stored values."""
         program = self._program.for_rows(rows.positions, rows.source_rows)
         if self._program.head:
-            missed = np.empty(block.values.size, dtype=np.int64)
-            missed = missed[: look_up(block.indptr, block.values, program.table(), missed)]
+            values, missed = np.empty(stored.size), np.empty(stored.size, dtype=np.int64)
+            missed = missed[: look_up(block.indptr, stored, program.table(), values, missed)]
             if missed.size:
                 at = np.searchsorted(block.indptr, missed, side="right") - 1
-                block.values[missed] = program.run(block.values[missed], self._program.head, at)
+                values[missed] = program.run(_double(stored[missed]), self._program.head, at)
+        else:
+            values = _double(stored)
         if self._program.tail:
-            block.values[:] = program.run(block.values, self._program.tail, block.row_of_entry(), block.indices)
+            values = program.run(values, self._program.tail, block.row_of_entry(), block.indices)
+        return values
 
 
-def _complete(totals: RowTotals, raw: CSRBlock, source_rows: NDArray[np.intp]) -> None:
-    """Find the row totals that are not known yet."""
-    known = totals.values[source_rows]
-    if np.isnan(known).any():
-        row_totals(raw.indptr, raw.indices, raw.data, totals.counted, known)
-        totals.values[source_rows] = known
+def _double(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    return values.astype(np.float64, copy=False)

@@ -26,6 +26,7 @@ class CollectDense(Reduction):
     """All values as an array, `(n_rows, n_columns)`."""
 
     by_columns = True
+    is_final = True
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -65,6 +66,7 @@ class CollectSparse(Reduction):
     """
 
     by_columns = True
+    is_final = True
 
     def __init__(self, what: str) -> None:
         self._what = what

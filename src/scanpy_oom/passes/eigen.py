@@ -87,7 +87,7 @@ class ExplicitGram(GramOperator):
     """
 
     def __init__(self, matrix: OOMMatrix, *, center: bool) -> None:
-        gram, class_sums = run([Request(matrix, [Gram(), ClassSums()])])[0]
+        gram, class_sums = run([Request(matrix, [Gram(), ClassSums()])], reuse=True)[0]
         n_rows = matrix.shape[0]
         background = matrix.chain.background
         column_sums = class_sums.sum(axis=0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..matrix.statistics import EXACT_BY_SUBTRACTION
 from .budget import announce
 from .collect import CollectDense, CollectSparse
 from .extrema import ExtremaReduction
@@ -39,6 +40,19 @@ def _answer(matrix: OOMMatrix, reduction: Reduction) -> Any:
     return run([Request(matrix, [reduction])])[0][0]
 
 
+def _by_subtraction(matrix: OOMMatrix, names: list[str]) -> dict[str, NDArray] | None:
+    remainder = matrix.statistics.remainder
+    if remainder is None or not EXACT_BY_SUBTRACTION.issuperset(names):
+        return None
+    whole, removed = remainder.base.statistics.get(*names), remainder.removed()
+    if whole is None or removed is None:
+        return None
+    columns = slice(None) if remainder.columns is None else remainder.columns
+    few = remainder.base.select(removed, remainder.columns)
+    found = run([Request(few, [AxisStatistics()])], stage=False)[0][0].known
+    return {name: values[columns] - found[name] for name, values in zip(names, whole, strict=True)}
+
+
 class ThreadsEngine:
     """Runs passes on threads of this process."""
 
@@ -50,9 +64,14 @@ class ThreadsEngine:
         return _answer(matrix, CollectDense(what) if dense else CollectSparse(what))
 
     def statistics(self, matrix: OOMMatrix, *names: str) -> Statistics:
-        """Return the statistics of `matrix`, with the named ones (or all) known; one pass if they were not."""
-        if matrix.statistics.get(*(names or _ALL)) is None:
-            matrix.statistics.known |= _answer(matrix, AxisStatistics()).known
+        """Return the statistics of `matrix`, with the named ones (or all) known; one pass if they were not.
+
+        Counts by column, of a matrix from which some rows were taken away, follow from these rows alone.
+        """
+        missing = [name for name in names or _ALL if name not in matrix.statistics.known]
+        if missing:
+            known = _by_subtraction(matrix, missing) or _answer(matrix, AxisStatistics()).known
+            matrix.statistics.known |= known
         return matrix.statistics
 
     def extrema(self, matrix: OOMMatrix) -> Extrema:

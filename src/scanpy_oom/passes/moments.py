@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..kernels import group_moments, row_statistics
+from ..kernels import axis_statistics, group_moments
 from ..matrix.statistics import COLUMN_STATISTICS, ROW_STATISTICS, Statistics
 from .reductions import Reduction
 
@@ -23,13 +23,13 @@ __all__ = ["AxisStatistics", "GroupMoments", "Moments"]
 class _Columns:
     """Moments of the columns, within groups, of what is stored; and how much is stored."""
 
-    __slots__ = ("_single", "moments", "stored")
+    __slots__ = ("moments", "single", "stored")
 
     def __init__(self, matrix: OOMMatrix, n_groups: int) -> None:
         n_columns, background = matrix.shape[1], matrix.chain.background is not None
         # squares of single-precision values are single, as in scanpy: then their sum is exact, in whatever order;
         # of a column-compressed matrix it takes them in double precision
-        self._single = matrix.dtype == np.float32 and not background and matrix.source.format != "csc"
+        self.single = matrix.dtype == np.float32 and not background and matrix.source.format != "csc"
         # sum, sum of squares, number of non-zeros, number of positive values: side by side, since they are met together
         self.moments = np.zeros((n_groups, n_columns, 4))
         self.stored = np.zeros((n_groups, n_columns), dtype=np.int64) if background else None
@@ -46,7 +46,7 @@ class _Columns:
             places = groups[groups >= 0] * self.stored.shape[1] + block.indices[groups >= 0]
             self.stored += np.bincount(places, minlength=self.stored.size).reshape(self.stored.shape)
         order = np.argsort(codes, kind="stable")
-        group_moments(block.indptr, block.indices, block.values, codes, order, self._single, self.moments)
+        group_moments(block.indptr, block.indices, block.values, codes, order, self.single, self.moments)
 
     def add_unstored(self, counts: NDArray[np.int64], background: NDArray[np.float64]) -> None:
         """Add what is not stored: `background`, one row a group, in groups of `counts` rows."""
@@ -85,13 +85,11 @@ class AxisStatistics(Reduction):
                 self._row_npos[at] = np.count_nonzero(dense > 0, axis=1)
             partial.update(block, block.classes())
             return
-        row_sum = np.empty(block.n_rows)
-        row_nnz, row_npos = np.empty((2, block.n_rows), dtype=np.int64)
-        row_statistics(block.indptr, block.values, row_sum, row_nnz, row_npos)
-        self._row_sum[block.positions] = row_sum
-        self._row_nnz[block.positions] = row_nnz
-        self._row_npos[block.positions] = row_npos
-        partial.update(block, np.zeros(block.n_rows, dtype=np.int64))
+        rows = np.empty((block.n_rows, 3))
+        axis_statistics(block.indptr, block.indices, block.values, partial.single, rows, partial.moments[0])
+        self._row_sum[block.positions] = rows[:, 0]
+        self._row_nnz[block.positions] = rows[:, 1]
+        self._row_npos[block.positions] = rows[:, 2]
 
     def merge(self, total: _Columns, partial: _Columns) -> _Columns:
         total.add(partial)
@@ -146,6 +144,11 @@ class Moments:
         mean = np.divide(self.total, n, out=np.full_like(self.total, np.nan), where=n > 0)
         var = np.divide(self.total_squared, n, out=np.full_like(self.total, np.nan), where=n > 0) - mean**2
         return mean, var * np.divide(n, n - 1, out=np.ones_like(n), where=n > 1)
+
+    def column_statistics(self, group: int) -> dict[str, NDArray]:
+        """Return those of one group by the names in :data:`~scanpy_oom.matrix.statistics.COLUMN_STATISTICS`."""
+        arrays = (self.total, self.total_squared, self.nnz, self.npos)
+        return {name: values[group] for name, values in zip(COLUMN_STATISTICS, arrays, strict=True)}
 
     def complement(self, n_groups: int) -> Moments:
         """Moments of all rows but those of a group, for each of the first `n_groups` groups."""

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..io.source import Source
     from ..matrix.selection import Selection
+    from .feed import Feed
 
 __all__ = ["Plan", "Rows"]
 
@@ -27,12 +27,15 @@ class Rows:
 
     Parameters
     ----------
+    first
+        Number of the first of them, among all rows of the matrix in the order of the source.
     positions
         Their positions in the matrix.
     source_rows
         `(n_rows,)`: their numbers in the source, not decreasing.
     """
 
+    first: int
     positions: slice | NDArray[np.intp]
     source_rows: NDArray[np.intp]
 
@@ -46,23 +49,33 @@ class Plan:
 
     Parameters
     ----------
-    source
+    feed
         What is read.
     selection
-        Which rows of it.
+        Which rows of the source.
     entries
         Stored entries that a block may hold; a row with more is a block of its own.
     """
 
-    def __init__(self, source: Source, selection: Selection, entries: int) -> None:
+    def __init__(self, feed: Feed, selection: Selection, entries: int) -> None:
         self.entries = entries
         self.n_rows = selection.shape[0]
-        self._offsets = source.row_offsets()
+        self._feed = feed
         self._order: NDArray[np.intp] | None = None
         self._sorted: NDArray[np.intp] | None = selection.rows
         if selection.rows is not None and (np.diff(selection.rows) < 0).any():
             self._order = np.argsort(selection.rows, kind="stable")
             self._sorted = selection.rows[self._order]
+
+    @property
+    def rows(self) -> NDArray[np.intp] | None:
+        """Rows of the source, ascending; None for all."""
+        return self._sorted
+
+    @property
+    def repeats_rows(self) -> bool:
+        """Whether a row comes more than once."""
+        return self._sorted is not None and bool((np.diff(self._sorted) == 0).any())
 
     def tasks(self) -> list[tuple[int, int]]:
         """Return the start and stop of each task, in rows sorted as in the source."""
@@ -72,14 +85,23 @@ class Plan:
     def blocks(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield the blocks of the task from `start` to `stop`."""
         rows = np.arange(start, stop, dtype=np.intp) if self._sorted is None else self._sorted[start:stop]
-        sizes = np.subtract(self._offsets[rows + 1], self._offsets[rows], dtype=np.int64)
-        ends = np.cumsum(sizes)
+        ends = np.cumsum(self._feed.sizes(rows))
+        cuts = self._cuts(rows)
         first = 0
         while first < rows.size:
             done = ends[first - 1] if first else 0
             last = max(int(np.searchsorted(ends, done + self.entries, side="right")), first + 1)
+            cut = int(cuts[np.searchsorted(cuts, last, side="right") - 1])
+            last = cut if cut > first else last
             positions: slice | NDArray[np.intp] = slice(start + first, start + last)
             if self._order is not None:
                 positions = self._order[positions]
-            yield Rows(positions, rows[first:last])
+            yield Rows(start + first, positions, rows[first:last])
             first = last
+
+    def _cuts(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return where blocks had best end, for nothing to be decoded twice; 0 and the number of rows among them."""
+        pieces = self._feed.pieces(rows)
+        if pieces is None:
+            return np.arange(rows.size + 1)
+        return np.concatenate([[0], np.flatnonzero(np.diff(pieces)) + 1, [rows.size]])

@@ -25,6 +25,9 @@ class Reduction(ABC):
     in_order: bool = False
     """Whether blocks must be added one after the other, in the order of the rows, to a single partial result."""
 
+    is_final: bool = False
+    """Whether it takes the values elsewhere, so that they are not likely to be read again."""
+
     by_columns: bool = False
     """Whether results for parts of the columns can be joined."""
 

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..io.source import CSRBlock
 from ..settings import settings
 from . import budget, record
 from .block import BlockReader, fetch
+from .choice import ColumnChoice
 from .columns import column_parts, reads_by_columns
 from .feedback import announce_compilation, warn_user
 from .plan import Plan
+from .staging import Staging, choose_feed, missing_totals, stage_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from ..io.source import CSRBlock
     from ..matrix import OOMMatrix
     from .block import Block
     from .plan import Rows
@@ -48,6 +50,14 @@ class Request:
     reductions: Sequence[Reduction]
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """Whether what is read may be staged, and whether it will be read again."""
+
+    stage: bool
+    reuse: bool
+
+
 class _CancelledError(Exception):
     """Another task failed, or the user asked to stop."""
 
@@ -55,12 +65,16 @@ class _CancelledError(Exception):
 class _Pass:
     """One pass under way."""
 
-    def __init__(self, requests: Sequence[Request]) -> None:
+    def __init__(self, requests: Sequence[Request], staging: _Wish) -> None:
         self.requests = requests
         self.lead = requests[0].matrix
         self.n_threads = settings.n_threads
-        self.plan = Plan(self.lead.source, self.lead.selection, budget.block_entries(self.n_threads))
-        self.readers = [BlockReader(request.matrix) for request in requests]
+        self.feed = choose_feed([request.matrix for request in requests])
+        self.plan = Plan(self.feed, self.lead.selection, budget.block_entries(self.n_threads))
+        self.staging = self._staging(staging)
+        self.readers = [BlockReader(request.matrix, self.feed.columns) for request in requests]
+        self.choices = [ColumnChoice(request.matrix.selection, self.feed.columns) for request in requests]
+        self.shared = self._shared_choice()
         self.stop = threading.Event()
         self.lock = threading.Lock()
         self.n_blocks = 0
@@ -69,6 +83,21 @@ class _Pass:
             for reduction in request.reductions:
                 reduction.prepare(request.matrix)
 
+    def _staging(self, wish: _Wish) -> Staging | None:
+        final = any(reduction.is_final for request in self.requests for reduction in request.reductions)
+        if not wish.stage or final or self.plan.repeats_rows:
+            return None
+        columns = stage_columns(self.lead, self.feed, reuse=wish.reuse and len(self.requests) == 1)
+        return None if columns is None else Staging(self.lead, self.plan, columns)
+
+    def _shared_choice(self) -> ColumnChoice | None:
+        """Return what can be chosen while it is fetched: the same columns for all, if nothing needs the others."""
+        same = all(request.matrix.selection.columns is self.lead.selection.columns for request in self.requests)
+        others = self.staging is not None and self.staging.takes_all_columns
+        totals = any(missing_totals(request.matrix) for request in self.requests)
+        usable = same and not others and not totals and self.choices[0].repeated is None
+        return self.choices[0] if usable else None
+
     def partials(self) -> list[list[Any]]:
         return [[reduction.partial() for reduction in request.reductions] for request in self.requests]
 
@@ -76,15 +105,33 @@ class _Pass:
         """Fetch rows and make the block of each request."""
         if self.stop.is_set():
             raise _CancelledError
-        raw = fetch(self.lead, rows)
-        # the last reader may overwrite what was read
-        copies = [CSRBlock(raw.indptr, raw.indices.copy(), raw.data) for _ in self.readers[1:]]
-        blocks = [reader.read(part, rows) for reader, part in zip(self.readers, [*copies, raw], strict=True)]
-        nbytes = raw.indices.nbytes + raw.data.nbytes + sum(block.nbytes for block in blocks)
+        shown = self._fetch(rows)
+        blocks = [reader.read(part, rows) for reader, part in zip(self.readers, shown, strict=True)]
+        nbytes = sum(part.indices.nbytes + part.data.nbytes for part in shown) + sum(block.nbytes for block in blocks)
         with self.lock:
             self.n_blocks += 1
             self.largest_block = max(self.largest_block, nbytes)
         return blocks
+
+    def _fetch(self, rows: Rows) -> list[CSRBlock]:
+        """Return the stored values of the columns that each request shows."""
+        if self.shared is not None:
+            shown = fetch(self.feed, rows, self.shared)
+            if self.staging is not None:
+                self.staging.shown(rows, self.shared, shown)
+            return [shown] * len(self.requests)
+        raw = fetch(self.feed, rows)
+        for reader in self.readers:
+            reader.complete_totals(raw, rows)
+        chosen: dict[int, CSRBlock] = {}
+        for request, choice in zip(self.requests, self.choices, strict=True):
+            key = id(request.matrix.selection.columns)
+            if key not in chosen:
+                chosen[key] = choice.select(raw)
+        if self.staging is not None:
+            self.staging.fetched(rows, raw)
+            self.staging.shown(rows, self.choices[0], chosen[id(self.lead.selection.columns)])
+        return [chosen[id(request.matrix.selection.columns)] for request in self.requests]
 
     def update(self, partials: list[list[Any]], blocks: list[Block]) -> None:
         for request, row, block in zip(self.requests, partials, blocks, strict=True):
@@ -105,7 +152,18 @@ class _Pass:
         ]
 
     def run(self) -> list[list[Any]]:
-        """Run all tasks and merge their results in order."""
+        """Run all tasks and merge their results in order; stage what was read."""
+        try:
+            totals = self._reduce()
+        except BaseException:
+            if self.staging is not None:
+                self.staging.discard()
+            raise
+        if self.staging is not None:
+            self.staging.finish()
+        return totals
+
+    def _reduce(self) -> list[list[Any]]:
         if any(reduction.in_order for request in self.requests for reduction in request.reductions):
             totals = self.partials()
             rows = (rows for task in self.plan.tasks() for rows in self.plan.blocks(*task))
@@ -139,9 +197,9 @@ class _Pass:
                     future.cancel()
 
 
-def _in_one_go(requests: Sequence[Request]) -> tuple[_Pass, list[list[Any]]]:
+def _in_one_go(requests: Sequence[Request], staging: _Wish) -> tuple[_Pass, list[list[Any]]]:
     """Go through the rows once."""
-    this = _Pass(requests)
+    this = _Pass(requests, staging)
     totals = this.run()
     results = [
         [reduction.result(total) for reduction, total in zip(request.reductions, ts, strict=True)]
@@ -150,7 +208,7 @@ def _in_one_go(requests: Sequence[Request]) -> tuple[_Pass, list[list[Any]]]:
     return this, results
 
 
-def _by_columns(requests: Sequence[Request]) -> tuple[_Pass, list[list[Any]]]:
+def _by_columns(requests: Sequence[Request], staging: _Wish) -> tuple[_Pass, list[list[Any]]]:
     """Go through the columns of a column-compressed source, some at a time, and join what comes out."""
     (request,) = requests
     for reduction in request.reductions:
@@ -158,20 +216,24 @@ def _by_columns(requests: Sequence[Request]) -> tuple[_Pass, list[list[Any]]]:
     n_blocks = largest = 0
     parts = []
     for part in column_parts(request.matrix, budget.block_entries(settings.n_threads) * settings.n_threads):
-        this, results = _in_one_go([Request(part, request.reductions)])
+        this, results = _in_one_go([Request(part, request.reductions)], staging)
         n_blocks, largest = n_blocks + this.n_blocks, max(largest, this.largest_block)
         parts.append(results[0])
     this.n_blocks, this.largest_block = n_blocks, largest
     return this, [[r.join(list(part)) for r, part in zip(request.reductions, zip(*parts, strict=True), strict=True)]]
 
 
-def run(requests: Sequence[Request]) -> list[list[Any]]:
+def run(requests: Sequence[Request], *, stage: bool = True, reuse: bool = False) -> list[list[Any]]:
     """Read the rows of one source once, and return the result of each reduction of each request.
 
     Parameters
     ----------
     requests
         What to compute. Their matrices share source and rows.
+    stage
+        Whether what is read may be staged.
+    reuse
+        Whether what is read will be read again: then it is staged, if it is a small part of the columns.
 
     Returns
     -------
@@ -189,7 +251,7 @@ def run(requests: Sequence[Request]) -> list[list[Any]]:
         stack.enter_context(announce_compilation())
         if any(reduction.uses_blas for reduction in reductions):
             stack.enter_context(threadpool_limits(1, user_api="blas"))
-        this, results = (_by_columns if gene_major else _in_one_go)(requests)
+        this, results = (_by_columns if gene_major else _in_one_go)(requests, _Wish(stage, reuse))
     partial = sum(reduction.partial_nbytes() for reduction in reductions)
     record.add(
         record.PassRecord(

@@ -33,6 +33,7 @@ class Write(Reduction):
     """
 
     in_order = True
+    is_final = True
 
     def __init__(self, parent: h5py.Group, name: str, dataset_kwargs: Mapping[str, Any]) -> None:
         self._target = (parent, name)

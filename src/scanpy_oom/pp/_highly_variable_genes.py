@@ -14,7 +14,7 @@ from scanpy.preprocessing import _highly_variable_genes as scanpy_hvg
 
 from ..errors import UnsupportedOutOfMemory
 from ..matrix.transforms import Elementwise
-from ..passes import AxisStatistics, GroupMoments, Moments, Request, run
+from ..passes import GroupMoments, Moments, Request, run
 from ._compat import get_obs_rep
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ def _moments(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups:
         seen = seen.transform(Elementwise("expm1"))
     requests = [Request(seen, [GroupMoments(codes, n_groups)])]
     if x.statistics.get("col_sum", "col_sumsq") is None:
-        requests.append(Request(x, [AxisStatistics()]))
+        requests.append(Request(x, [GroupMoments(np.zeros(x.shape[0], dtype=np.int64), 1)]))
     results = run(requests)
     if len(results) == 2:
-        x.statistics.known |= results[1][0].known
+        x.statistics.known |= results[1][0].column_statistics(0)
     return results[0][0]
 
 

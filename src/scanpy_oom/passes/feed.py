@@ -1,0 +1,76 @@
+"""Where a pass gets the stored values of rows: from the source, or from a compact copy."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from ..io.source import CSRBlock
+from ..kernels import is_increasing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..io.source import Source
+    from .choice import ColumnChoice
+
+__all__ = ["Feed", "SourceFeed"]
+
+
+class Feed(ABC):
+    """Rows of a source, row-compressed, with increasing columns.
+
+    Attributes
+    ----------
+    columns
+        Columns of the source that are fed, ascending: number `j` in what is read stands for `columns[j]`. None for all.
+    """
+
+    columns: NDArray[np.intp] | None = None
+
+    @abstractmethod
+    def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return the stored entries of each of these rows of the source."""
+
+    def pieces(self, rows: NDArray[np.intp]) -> NDArray[np.integer] | None:
+        """Return in which piece of the storage each row lies, where pieces are decoded as a whole."""
+        return None
+
+    @abstractmethod
+    def read(self, rows: NDArray[np.intp], choice: ColumnChoice | None = None) -> CSRBlock:
+        """Fetch rows of the source, ascending and each once; of their columns those of `choice`, if it is given."""
+
+
+class SourceFeed(Feed):
+    """The rows of a source as it stores them, with one entry for each place.
+
+    Parameters
+    ----------
+    source
+        What is read.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        offsets = self._source.row_offsets()
+        return np.subtract(offsets[rows + 1], offsets[rows], dtype=np.int64)
+
+    def read(self, rows: NDArray[np.intp], choice: ColumnChoice | None = None) -> CSRBlock:
+        raw = self._read(rows)
+        return raw if choice is None else choice.select(raw)
+
+    def _read(self, rows: NDArray[np.intp]) -> CSRBlock:
+        in_a_row = rows.size > 0 and rows[-1] - rows[0] == rows.size - 1
+        raw = self._source.read_rows(slice(int(rows[0]), int(rows[-1]) + 1) if in_a_row else rows)
+        if is_increasing(raw.indptr, raw.indices):
+            return raw
+        # entries stored for one place count as their sum; the order of columns is of no account
+        shape = (raw.indptr.size - 1, self._source.shape[1])
+        summed = sparse.csr_matrix((raw.data, raw.indices, raw.indptr), shape=shape)
+        summed.sum_duplicates()
+        return CSRBlock(summed.indptr.astype(np.int64), summed.indices.astype(np.int32), summed.data)

@@ -1,0 +1,315 @@
+"""The stage: a compact copy of stored values, written by the pass that first reads them, read by those that follow.
+
+Each piece of some rows is held as column deltas and values, both in the narrowest types that hold them exactly,
+compressed by zstd (through blosc2). What is held are the values of the source: the chain of transforms is applied again
+where they are read.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import blosc2
+import numpy as np
+
+from ..io.scratch import ScratchArray, ScratchSpaceError, room_for_copies
+from ..io.source import CSRBlock
+from ..kernels import decode_deltas, encode_deltas, largest_count
+from ..settings import format_bytes, settings
+from .feed import Feed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..io.source import Source
+    from .choice import ColumnChoice
+
+__all__ = ["PIECE", "NoRoomError", "Stage", "StageWriter"]
+
+PIECE = 2**16
+"""Entries of a piece, which is decoded as a whole."""
+
+_NO_MASK = np.empty(0, dtype=bool)
+_NO_MAP = np.empty(0, dtype=np.int32)
+
+blosc2.set_releasegil(True)  # or threads would decode one after the other
+
+
+class NoRoomError(Exception):
+    """There is no room for a stage, which is given up."""
+
+
+class _Piece(NamedTuple):
+    """Some rows, encoded.
+
+    `first` and `stop` are positions among the rows of the stage; `deltas` and `values` are (offset, length, dtype).
+    """
+
+    first: int
+    stop: int
+    deltas: tuple[int, int, str]
+    values: tuple[int, int, str]
+
+
+class _Store:
+    """Bytes, in memory while they are few, in a scratch file from then on. Threads may put and get at once."""
+
+    def __init__(self, in_memory: int) -> None:
+        self._in_memory = in_memory
+        self._room = 0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._file: ScratchArray | None = None
+        self._memory: list[bytes] = []
+        self._starts: dict[int, int] = {}
+        self.nbytes = 0
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether they are in memory."""
+        return self._file is None
+
+    def put(self, content: bytes) -> int:
+        """Store `content`; return where it is.
+
+        Raises
+        ------
+        NoRoomError
+            If that were more than there is room for.
+        """
+        with self._lock:
+            if self._closed:
+                msg = "it has been given up"
+                raise NoRoomError(msg)
+            at = self.nbytes
+            self.nbytes += len(content)
+            if self._file is None and self.nbytes <= self._in_memory:
+                self._starts[at] = len(self._memory)
+                self._memory.append(content)
+                return at
+            file = self._file or self._spill()
+            if self.nbytes > self._room:
+                msg = f"it takes more than {format_bytes(self._room)}, its share of the space in {settings.scratch_dir}"
+                raise NoRoomError(msg)
+        self._write(file, content, at)
+        return at
+
+    def _spill(self) -> ScratchArray:
+        try:
+            self._room = room_for_copies()
+            file = ScratchArray(np.dtype(np.uint8))
+        except ScratchSpaceError as error:
+            raise NoRoomError(str(error)) from error
+        for at, k in self._starts.items():
+            self._write(file, self._memory[k], at)
+        self._memory, self._starts, self._file = [], {}, file
+        return file
+
+    def _write(self, file: ScratchArray, content: bytes, at: int) -> None:
+        try:
+            file.write(np.frombuffer(content, dtype=np.uint8), at)
+        except ScratchSpaceError as error:
+            raise NoRoomError(str(error)) from error
+
+    def get(self, at: int, length: int) -> bytes | memoryview:
+        """Return the bytes that :meth:`put` stored at a place."""
+        if self._file is None:
+            return self._memory[self._starts[at]]
+        out = np.empty(length, dtype=np.uint8)
+        self._file.read(at, out)
+        return out.data
+
+    def close(self) -> None:
+        """Give the space back."""
+        with self._lock:
+            self._closed = True
+            if self._file is not None:
+                self._file.close()
+            self._memory, self._starts = [], {}
+
+
+class Stage(Feed):
+    """A compact copy of some rows and columns of a source.
+
+    Parameters
+    ----------
+    source
+        The source, which must be open for the copy to be read.
+    rows, columns
+        Rows and columns of the source that it holds, ascending; None for all.
+    lengths
+        `(n_rows,)` stored entries of each row that it holds.
+    pieces
+        Where they are, in the order of the rows.
+    store
+        The bytes.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        rows: NDArray[np.intp] | None,
+        columns: NDArray[np.intp] | None,
+        lengths: NDArray[np.int32],
+        pieces: list[_Piece],
+        store: _Store,
+    ) -> None:
+        self.columns = columns
+        self._source = source
+        self._rows = rows
+        self._lengths = lengths
+        self._pieces = pieces
+        self._starts = np.array([piece.first for piece in pieces], dtype=np.intp)
+        self._store = store
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes, in memory or on disk."""
+        return self._store.nbytes
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is in memory."""
+        return self._store.in_memory
+
+    def _positions(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        return rows if self._rows is None else np.searchsorted(self._rows, rows)
+
+    def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        return self._lengths[self._positions(rows)].astype(np.int64)
+
+    def pieces(self, rows: NDArray[np.intp]) -> NDArray[np.integer]:
+        return np.searchsorted(self._starts, self._positions(rows), side="right") - 1
+
+    def read(self, rows: NDArray[np.intp], choice: ColumnChoice | None = None) -> CSRBlock:
+        self._source.check_open()
+        positions = self._positions(rows)
+        column_map = _NO_MAP if choice is None else choice.map
+        most = int(self._lengths[positions].sum())
+        indptr = np.zeros(rows.size + 1, dtype=np.int64)
+        indices, data = np.empty(most, dtype=np.int32), np.empty(most)
+        row = at = 0
+        for k in np.unique(self.pieces(rows)):
+            piece = self._pieces[k]
+            lo, hi = np.searchsorted(positions, [piece.first, piece.stop])
+            wanted = _NO_MASK
+            if hi - lo < piece.stop - piece.first:
+                wanted = np.zeros(piece.stop - piece.first, dtype=bool)
+                wanted[positions[lo:hi] - piece.first] = True
+            lengths = self._lengths[piece.first : piece.stop]
+            n = int(lengths.sum())
+            stored = (lengths, self._inflate(piece.deltas, n), self._inflate(piece.values, n))
+            out = (indptr[row + 1 : row + 1 + hi - lo], indices[at:], data[at:])
+            at += decode_deltas(*stored, wanted, column_map, *out)
+            row += hi - lo
+        np.cumsum(indptr, out=indptr)
+        return CSRBlock(indptr, indices[:at], data[:at])
+
+    def _inflate(self, place: tuple[int, int, str], n: int) -> NDArray[Any]:
+        at, length, dtype = place
+        out = np.empty(n, dtype=dtype)
+        if n:
+            blosc2.decompress2(self._store.get(at, length), dst=out, nthreads=1)
+        return out
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._store.close()
+
+
+class StageWriter:
+    """Writes a stage in the course of a pass. Threads may add blocks at once, in any order.
+
+    Parameters
+    ----------
+    source
+        What is copied.
+    rows, columns
+        Rows and columns of it that are copied, ascending; None for all.
+    n_rows
+        How many rows.
+    in_memory
+        Bytes up to which the stage stays in memory.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        rows: NDArray[np.intp] | None,
+        columns: NDArray[np.intp] | None,
+        n_rows: int,
+        in_memory: int,
+    ) -> None:
+        self._arguments = (source, rows, columns)
+        self.columns = columns
+        self._lengths = np.zeros(n_rows, dtype=np.int32)
+        self._pieces: list[_Piece] = []
+        self._store = _Store(in_memory)
+
+    def add(self, first: int, indptr: NDArray[np.int64], indices: NDArray[np.int32], data: NDArray[Any]) -> None:
+        """Add rows from position `first` on, whose columns are numbered as those of the stage, and increase.
+
+        Raises
+        ------
+        NoRoomError
+            If there is no room for them.
+        """
+        n_rows = indptr.size - 1
+        self._lengths[first : first + n_rows] = np.diff(indptr)
+        start = 0
+        while start < n_rows:
+            end = int(np.searchsorted(indptr, indptr[start] + PIECE, side="right")) - 1
+            stop = min(max(end, start + 1), n_rows)
+            part = slice(indptr[start], indptr[stop])
+            deltas = _deltas(indptr[start : stop + 1] - indptr[start], indices[part])
+            places = (self._put(deltas), self._put(_narrow(data[part])))
+            self._pieces.append(_Piece(first + start, first + stop, *places))
+            start = stop
+
+    def _put(self, values: NDArray[Any]) -> tuple[int, int, str]:
+        if not values.size:
+            return 0, 0, values.dtype.str
+        packed = blosc2.compress2(
+            values,
+            codec=blosc2.Codec.ZSTD,
+            clevel=1,
+            filters=[blosc2.Filter.SHUFFLE],
+            filters_meta=[0],
+            typesize=values.dtype.itemsize,
+            nthreads=1,
+        )
+        return self._store.put(packed), len(packed), values.dtype.str
+
+    def finish(self) -> Stage:
+        """Return what was written, once all rows have been added."""
+        self._pieces.sort(key=lambda piece: piece.first)
+        return Stage(*self._arguments, self._lengths, self._pieces, self._store)
+
+    def discard(self) -> None:
+        """Give the space back."""
+        self._store.close()
+
+
+def _deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[Any]:
+    narrow = np.empty(indices.size, dtype=np.uint16)
+    if encode_deltas(indptr, indices, narrow):
+        return narrow
+    wide = np.empty(indices.size, dtype=np.uint32)
+    encode_deltas(indptr, indices, wide)
+    return wide
+
+
+def _narrow(data: NDArray[Any]) -> NDArray[Any]:
+    """Hold values in the narrowest type that holds each exactly."""
+    largest = largest_count(data)
+    if largest >= 0:
+        for dtype in (np.uint8, np.uint16, np.uint32):
+            if largest <= np.iinfo(dtype).max:
+                return data.astype(dtype)
+    if data.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            single = data.astype(np.float32)
+        if np.array_equal(single, data, equal_nan=True):
+            return single
+    return data
