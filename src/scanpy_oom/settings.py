@@ -50,12 +50,6 @@ def format_bytes(n: float) -> str:
     return f"{n:.3g} TB"
 
 
-def _available_memory() -> int:
-    import psutil
-
-    return psutil.virtual_memory().available
-
-
 @dataclass
 class Settings:
     """Settings of this process.
@@ -71,12 +65,18 @@ class Settings:
 
     @property
     def memory_limit(self) -> int:
-        """Bytes that one operation may add to the process (default: a quarter of the memory that is free)."""
+        """Bytes that one operation may add to the process (default: a quarter of the memory that is free).
+
+        What is free is the least of what the machine has, and of what the control groups and the address space limit
+        of this process leave. Results that stay with the user, as ``adata.obsm["X_pca"]``, come on top.
+        """
         if self._memory_limit is not None:
             return self._memory_limit
         if env := os.environ.get("SCANPY_OOM_MEMORY_LIMIT"):
             return parse_bytes(env)
-        return _available_memory() // 4
+        from .machine import available_memory
+
+        return available_memory() // 4
 
     @memory_limit.setter
     def memory_limit(self, value: int | float | str | None) -> None:

@@ -65,8 +65,17 @@ def test_deltas_that_do_not_fit_are_reported():
 
 
 @settings(deadline=None)
-@given(values=st.lists(st.floats(width=32), max_size=20) | st.lists(st.integers(0, 10**6), max_size=20))
-def test_the_largest_count_equals_reference(values):
-    array = np.array(values, dtype=np.float32)
+@given(
+    values=st.lists(st.floats(width=32), max_size=9)
+    | st.lists(st.integers(0, 300) | st.integers(0, 2**33), max_size=9),
+    dtype=st.sampled_from([np.uint8, np.uint16, np.uint32]),
+    kind=st.sampled_from([np.float32, np.float64]),
+)
+def test_narrow_counts_equal_reference(values, dtype, kind):
+    array = np.array(values, dtype=kind)
+    out = np.empty(array.size, dtype=dtype)
     with np.errstate(invalid="ignore"):
-        assert kernels.largest_count(array) == reference.largest_count(array)
+        want = reference.narrow_counts(array, np.dtype(dtype))
+    assert kernels.narrow_counts(array, out) == (want is not None)
+    if want is not None:
+        np.testing.assert_array_equal(out, want)

@@ -10,8 +10,9 @@ from scanpy_oom.kernels import (
     left_product,
     reference,
     right_product,
+    unpack_symmetric,
 )
-from scanpy_oom.kernels.gram import BAND, dense_is_cheaper
+from scanpy_oom.kernels.gram import BAND, N_DENSE_COLUMNS, dense_is_cheaper
 
 from .strategies import blocks
 
@@ -20,21 +21,35 @@ def arrays(block):
     return block.indptr.astype(np.int64), block.indices.astype(np.int32), block.data.astype(np.float64)
 
 
+def gram_of(accumulate, block):
+    """The Gram matrix of a block's columns, twice added to zeros and halved: what is there is added to."""
+    n = block.shape[1]
+    packed, gram = np.zeros(n * (n + 1) // 2), np.empty((n, n))
+    for _ in range(2):
+        accumulate(*arrays(block), n, packed)
+    unpack_symmetric(packed / 2, gram)
+    return gram
+
+
+def close(gram, want):
+    np.testing.assert_allclose(gram, want, rtol=1e-12, atol=1e-12 * max(np.abs(want).max(initial=0), 1))
+
+
 @settings(deadline=None)
 @given(block=blocks())
 def test_gram_of_pairs_equals_reference(block):
-    gram = np.zeros((block.shape[1],) * 2)
-    accumulate_gram_pairs(*arrays(block), gram)
-    np.testing.assert_allclose(gram, reference.gram(block.toarray().astype(float)), rtol=1e-12, atol=1e-12)
+    close(gram_of(accumulate_gram_pairs, block), reference.gram(block.toarray().astype(float)))
 
 
 @settings(deadline=None)
 @given(block=blocks())
 def test_gram_by_blas_equals_reference(block):
-    gram = np.zeros((block.shape[1],) * 2)
-    accumulate_gram_dense(*arrays(block), gram)
-    want = reference.gram(block.toarray().astype(float))
-    np.testing.assert_allclose(gram, want, rtol=1e-12, atol=1e-12 * max(np.abs(want).max(initial=0), 1))
+    close(gram_of(accumulate_gram_dense, block), reference.gram(block.toarray().astype(float)))
+
+
+def test_gram_by_blas_crosses_bands():
+    block = sparse.random(40, 2 * N_DENSE_COLUMNS + 5, 0.3, format="csr", random_state=0)
+    close(gram_of(accumulate_gram_dense, block), reference.gram(block.toarray()))
 
 
 def test_gram_of_pairs_crosses_bands_and_takes_unsorted_and_repeated_columns():
@@ -46,13 +61,9 @@ def test_gram_of_pairs_crosses_bands_and_takes_unsorted_and_repeated_columns():
     )
     shuffled = sparse.csr_matrix((block.data[order], block.indices[order], block.indptr), shape=block.shape)
     for matrix in (block, shuffled):
-        gram = np.zeros((n, n))
-        accumulate_gram_pairs(*arrays(matrix), gram)
-        np.testing.assert_allclose(gram, reference.gram(block.toarray()), rtol=1e-12, atol=1e-12)
+        close(gram_of(accumulate_gram_pairs, matrix), reference.gram(block.toarray()))
     repeated = sparse.csr_matrix((np.array([1.0, 2.0, 4.0]), np.array([1, 0, 1]), np.array([0, 3])), shape=(1, 2))
-    gram = np.zeros((2, 2))
-    accumulate_gram_pairs(*arrays(repeated), gram)
-    np.testing.assert_allclose(gram, [[4, 10], [0, 25]])
+    close(gram_of(accumulate_gram_pairs, repeated), np.array([[4.0, 10.0], [10.0, 25.0]]))
 
 
 def test_dense_rows_are_given_to_blas_and_sparse_ones_are_not():

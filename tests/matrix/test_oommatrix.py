@@ -151,6 +151,7 @@ def test_what_does_not_fit_the_limit_is_refused_with_the_way_out(monkeypatch):
         with pytest.raises(MemoryBudgetExceeded, match=r"more than the limit of 1 kB.*memory_limit = ") as error:
             action()
         assert "OOMMatrix of shape" in str(error.value)
+    monkeypatch.setattr(oom_settings, "_memory_limit", 135 * 10**6)
     assert lazy[3, 4] == counts(200, 100)[3, 4]
 
 

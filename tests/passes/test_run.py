@@ -14,6 +14,7 @@ import scanpy as sc
 from scanpy_oom.io.memory import MemorySource
 from scanpy_oom.matrix import OOMMatrix
 from scanpy_oom.passes import AxisStatistics, Reduction, Request, record, run
+from scanpy_oom.passes.budget import LIBRARIES
 from scanpy_oom.passes.feed import SourceFeed
 from scanpy_oom.passes.plan import Plan
 from scanpy_oom.settings import settings
@@ -168,7 +169,7 @@ def test_fewer_threads_or_less_memory_than_usual_give_the_same(stored, monkeypat
     want = np.asarray(stored.X.sum(axis=1))
     stored.X.statistics.known.clear()
     monkeypatch.setattr(settings, "_n_threads", 1)
-    monkeypatch.setattr(settings, "_memory_limit", 200_000)
+    monkeypatch.setattr(settings, "_memory_limit", LIBRARIES + 10**6)
     np.testing.assert_array_equal(np.asarray(stored.X.sum(axis=1)), want)
 
 

@@ -52,9 +52,12 @@ class StoredArray:
     def __len__(self) -> int:
         return self.chunks.shape[0]
 
-    def read(self, runs: Runs) -> NDArray[Any]:
-        """Read the elements of `runs` into a new array. Chunks that intersect none of them are not fetched."""
-        out = np.empty(runs.size, dtype=self.dtype)
+    def read(self, runs: Runs, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
+        """Read the elements of `runs` into a new array, which may be of a wider type.
+
+        Chunks that intersect none of them are not fetched.
+        """
+        out = np.empty(runs.size, dtype=dtype or self.dtype)
         size = self.chunks.chunk_shape[0]
         for pieces in Pieces.split(runs, size):
             whole = pieces.size == min(size, len(self) - pieces.chunk * size)

@@ -155,7 +155,9 @@ class CompressedArrays:
         offsets = self.offsets()
         with self.file.unchanged():
             elements = element_runs(runs, offsets)
-            return CSRBlock(selected_offsets(runs, offsets), self._indices.read(elements), self._data.read(elements))
+            # widened while they are copied out of their chunks, which costs nothing
+            data = self._data.read(elements, np.dtype(np.float64))
+            return CSRBlock(selected_offsets(runs, offsets), self._indices.read(elements), data)
 
     def read_elements(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
         """Read the indices and values of a range of stored entries."""

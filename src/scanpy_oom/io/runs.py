@@ -123,7 +123,7 @@ class Pieces(NamedTuple):
         if len(self.starts) > _MANY:
             lengths = self.stops - self.starts
             shift = self.starts - (np.cumsum(lengths) - lengths)
-            np.take(values, np.arange(len(target)) + np.repeat(shift, lengths), out=target, mode="clip")
+            target[:] = values[np.arange(len(target)) + np.repeat(shift, lengths)]
             return
         at = 0
         for lo, hi in zip(self.starts.tolist(), self.stops.tolist(), strict=True):

@@ -33,7 +33,7 @@ class CSRBlock:
     indices
         Column numbers `(nnz,)`, each verified to be within `[0, n_cols)`.
     data
-        Values `(nnz,)`, in the :func:`kernel_dtype` of the matrix.
+        Values `(nnz,)`, in float64 or in the :func:`kernel_dtype` of the matrix.
     """
 
     indptr: NDArray[np.int64]

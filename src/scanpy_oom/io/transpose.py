@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from ..errors import CorruptFileError
+from ..memory import ACCOUNTANT
 from ..settings import settings
 from .runs import element_runs, selected_offsets
 from .scratch import ScratchArray, check_scratch_space
@@ -273,14 +274,14 @@ def _entries(arrays: CompressedArrays, start: int, stop: int) -> Entries:
 
 def _spans(nnz: int) -> Iterator[tuple[int, int]]:
     """Cut the stored entries into runs that are read at a time."""
-    n = max(1, min(2**20, settings.memory_limit // (_BYTES_PER_ENTRY * (settings.n_threads + 2))))
+    n = max(1, min(2**20, ACCOUNTANT.available() // (_BYTES_PER_ENTRY * (settings.n_threads + 2))))
     return ((start, min(start + n, nnz)) for start in range(0, nnz, n))
 
 
 def _bucket_edges(offsets: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Cut the rows into buckets that are sorted in memory; one of each thread at a time."""
     nnz, n_rows = int(offsets[-1]), len(offsets) - 1
-    n = min(2**22, max(2**21, nnz // 512), settings.memory_limit // (_BYTES_PER_ENTRY * settings.n_threads))
+    n = min(2**22, max(2**21, nnz // 512), ACCOUNTANT.available() // (_BYTES_PER_ENTRY * settings.n_threads))
     cuts = np.searchsorted(offsets, np.arange(0, nnz, max(1, n)))
     return np.unique(np.concatenate([[0], cuts, [n_rows]])).astype(np.int64)
 

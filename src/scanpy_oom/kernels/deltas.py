@@ -10,7 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["decode_deltas", "encode_deltas", "largest_count"]
+__all__ = ["decode_deltas", "encode_deltas", "narrow_counts"]
+
+ZERO, ONE = np.uint64(0), np.uint64(1)
 
 
 @nb.njit(nogil=True, cache=True)
@@ -32,11 +34,11 @@ def encode_deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32], out: ND
     most = (np.int64(1) << (8 * out.itemsize)) - 1
     for i in range(indptr.size - 1):
         next_column = np.int64(0)
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
             skipped = np.int64(indices[p]) - next_column
             widest |= skipped
             out[p] = skipped & most
-            next_column = indices[p] + 1
+            next_column = np.int64(indices[p]) + 1
     return bool(widest <= most)
 
 
@@ -70,46 +72,59 @@ def decode_deltas(
     -------
     Number of entries written.
     """
-    p = np.int64(0)
-    write = np.int64(0)
+    p = ZERO
+    write = ZERO
     row = 0
     for i in range(lengths.size):
-        stop = p + lengths[i]
+        stop = p + np.uint64(lengths[i])
         if wanted.size > 0 and not wanted[i]:
             p = stop
             continue
         start = write
-        next_column = np.int64(0)
+        next_column = ZERO
         if column_map.size == 0:
             while p < stop:
-                column = next_column + np.int64(deltas[p])
+                column = next_column + np.uint64(deltas[p])
                 indices[write] = column
                 data[write] = values[p]
-                next_column = column + 1
-                write += 1
-                p += 1
+                next_column = column + ONE
+                write += ONE
+                p += ONE
         else:
             while p < stop:
-                column = next_column + np.int64(deltas[p])
+                column = next_column + np.uint64(deltas[p])
                 j = column_map[column]
                 indices[write] = j
                 data[write] = values[p]
-                next_column = column + 1
-                write += j >= 0
-                p += 1
+                next_column = column + ONE
+                write += np.uint64(j >= 0)
+                p += ONE
         out_lengths[row] = write - start
         row += 1
     return int(write)
 
 
 @nb.njit(nogil=True, cache=True)
-def largest_count(values: NDArray[np.floating[Any]]) -> float:
-    """Return the largest value if all are whole and none is negative, -1 otherwise."""
-    largest = 0.0
-    whole = True
+def narrow_counts(values: NDArray[np.floating[Any]], out: NDArray[np.unsignedinteger[Any]]) -> bool:
+    """Write values as unsigned integers.
+
+    Parameters
+    ----------
+    values
+        `(n,)`.
+    out
+        `(n,)` unsigned integers of 8, 16 or 32 bits, written.
+
+    Returns
+    -------
+    Whether each value is a whole number that fits the type of `out`; what is written is meaningless otherwise.
+    """
+    most = np.float64((np.int64(1) << (8 * out.itemsize)) - 1)
+    misfits = 0
     for p in range(values.size):
         x = np.float64(values[p])
-        if x != np.floor(x) or x < 0:
-            whole = False
-        largest = max(largest, x)
-    return largest if whole else -1.0
+        inside = x if x >= 0 and x <= most else 0.0  # nothing else may be cast
+        count = np.int64(inside)
+        misfits += np.float64(count) != x
+        out[p] = count
+    return misfits == 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numba as nb
+import numpy as np
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["left_product", "right_product"]
@@ -26,9 +26,9 @@ def right_product(
     for i in range(indptr.size - 1):
         for t in range(k):
             out[i, t] = 0.0
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
             x = values[p]
-            j = indices[p]
+            j = np.uint32(indices[p])
             for t in range(k):
                 out[i, t] += x * dense[j, t]
 
@@ -44,8 +44,8 @@ def left_product(
     """Add block.T @ dense to `out`, `(n_columns, k)`, for a `dense` of `(n_rows, k)`."""
     k = dense.shape[1]
     for i in range(indptr.size - 1):
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
             x = values[p]
-            j = indices[p]
+            j = np.uint32(indices[p])
             for t in range(k):
                 out[j, t] += x * dense[i, t]

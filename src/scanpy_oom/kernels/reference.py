@@ -67,8 +67,8 @@ def top_row_sums(dense: NDArray[np.float64], ns: NDArray[np.integer]) -> NDArray
 
 
 def gram(dense: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Upper triangle of the Gram matrix of the columns."""
-    return np.triu(dense.T @ dense)
+    """Gram matrix of the columns."""
+    return dense.T @ dense
 
 
 def encode_deltas(indptr: NDArray[np.integer], indices: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -83,7 +83,7 @@ def decode_deltas(lengths: NDArray[np.integer], deltas: NDArray[np.integer]) -> 
     return np.concatenate([np.cumsum(row + 1) - 1 for row in rows])
 
 
-def largest_count(values: NDArray[np.floating]) -> float:
-    """Largest value if all are whole and none is negative, -1 otherwise."""
-    whole = bool(((values == np.floor(values)) & (values >= 0)).all())
-    return float(values.max(initial=0)) if whole else -1.0
+def narrow_counts(values: NDArray[np.floating], dtype: np.dtype) -> NDArray | None:
+    """Values as unsigned integers; None where they are no such numbers."""
+    fit = (values >= 0) & (values <= np.iinfo(dtype).max) & (values == np.floor(values))
+    return values.astype(dtype) if fit.all() else None

@@ -17,9 +17,12 @@ __all__ = ["is_increasing", "look_up", "row_totals", "select_columns"]
 def is_increasing(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> bool:
     """Tell whether the columns of each row increase, so that none is repeated."""
     for i in range(indptr.size - 1):
-        for p in range(indptr[i] + 1, indptr[i + 1]):
-            if indices[p] <= indices[p - 1]:
-                return False
+        falls = 0
+        row = indices[np.uint64(indptr[i]) : np.uint64(indptr[i + 1])]
+        for k in range(1, row.size):
+            falls += row[k] <= row[k - 1]  # not left at the first: so it is done for many at once
+        if falls:
+            return False
     return True
 
 
@@ -49,17 +52,17 @@ def select_columns(
     -------
     Number of entries kept.
     """
-    write = 0
+    write = np.uint64(0)
     out_indptr[0] = 0
     for i in range(indptr.size - 1):
         # few columns are kept, and which ones cannot be predicted: write always, move on where one is kept
-        for p in range(indptr[i], indptr[i + 1]):
-            j = column_map[indices[p]]
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+            j = column_map[np.uint32(indices[p])]
             out_indices[write] = j
             out[write] = data[p]
-            write += j >= 0
+            write += np.uint64(j >= 0)
         out_indptr[i + 1] = write
-    return write
+    return int(write)
 
 
 @nb.njit(nogil=True, cache=True)
@@ -88,18 +91,18 @@ def look_up(
     Number of values missed.
     """
     n = table.shape[1]
-    n_missed = 0
+    n_missed = np.uint64(0)
     for i in range(indptr.size - 1):
         row = table[i if table.shape[0] > 1 else 0]
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
             x = values[p]
             count = np.int64(x) if abs(x) < n else np.int64(-1)
             if count >= 0 and count == x:
-                out[p] = row[count]
+                out[p] = row[np.uint32(count)]
             else:
                 missed[n_missed] = p
-                n_missed += 1
-    return n_missed
+                n_missed += np.uint64(1)
+    return int(n_missed)
 
 
 @nb.njit(nogil=True, cache=True)
@@ -119,7 +122,11 @@ def row_totals(
         if not np.isnan(totals[i]):
             continue
         total = 0.0
-        for p in range(indptr[i], indptr[i + 1]):
-            if count_all or counted[indices[p]]:
+        if count_all:
+            for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
                 total += data[p]
+        else:
+            for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+                if counted[np.uint32(indices[p])]:
+                    total += data[p]
         totals[i] = total

@@ -39,12 +39,12 @@ def axis_statistics(
         total = 0.0
         nnz = 0
         npos = 0
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
             x = values[p]
             total += x
             nnz += x != 0
             npos += x > 0
-            moments = columns[indices[p]]
+            moments = columns[np.uint32(indices[p])]
             moments[0] += x
             square = x * x
             moments[1] += np.float64(np.float32(square)) if single else square
@@ -85,9 +85,9 @@ def group_moments(
         g = codes[i]
         if g < 0:
             continue
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
             x = values[p]
-            moments = out[g, indices[p]]
+            moments = out[g, np.uint32(indices[p])]
             moments[0] += x
             square = x * x
             moments[1] += np.float64(np.float32(square)) if single else square
@@ -125,11 +125,11 @@ def group_welford(
         g = codes[i]
         if g < 0:
             continue
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
             x = values[p]
             if x == 0 and not keep_zeros:
                 continue
-            j = indices[p]
+            j = np.uint32(indices[p])
             counts[0, g, j] += 1
             counts[1, g, j] += x != 0
             delta = x - mean[g, j]
@@ -151,13 +151,13 @@ def masked_row_sums(
     """
     n_sets = member.shape[1]
     in_a_set = np.zeros(member.shape[0], dtype=np.bool_)
-    for j in range(member.shape[0]):
-        in_a_set[j] = member[j].any()
+    for column in range(member.shape[0]):
+        in_a_set[column] = member[column].any()
     for i in range(indptr.size - 1):
         for s in range(n_sets):
             out[i, s] = 0.0
-        for p in range(indptr[i], indptr[i + 1]):
-            j = indices[p]
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+            j = np.uint32(indices[p])
             if in_a_set[j]:
                 for s in range(n_sets):
                     if member[j, s]:

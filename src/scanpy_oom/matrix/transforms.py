@@ -151,6 +151,10 @@ class RowTotals:
     counted: NDArray[np.bool_]
     zero_rows_reported: bool = False
 
+    def counts(self, columns: NDArray[np.bool_]) -> bool:
+        """Whether the sums are over these columns, `(n_source_columns,)` booleans."""
+        return bool(columns.all()) if not self.counted.size else np.array_equal(self.counted, columns)
+
 
 @dataclass(frozen=True, eq=False)
 class NormalizeTotal(Transform):

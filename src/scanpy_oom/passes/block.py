@@ -10,6 +10,7 @@ from scipy import sparse
 
 from ..io.source import CSRBlock
 from ..kernels import look_up, row_totals
+from .staging import missing_totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..matrix import OOMMatrix
+    from ..matrix.transforms import RowTotals
     from .choice import ColumnChoice
     from .feed import Feed
     from .plan import Rows
@@ -126,6 +128,7 @@ def fetch(feed: Feed, rows: Rows, choice: ColumnChoice | None = None) -> CSRBloc
 _NO_CLASSES = np.empty(0, dtype=np.int64)
 _NO_BACKGROUND = np.empty((0, 0))
 _NO_VALUES = np.empty(0)
+_ALL = np.empty(0, dtype=bool)
 
 
 class BlockReader:
@@ -140,24 +143,35 @@ class BlockReader:
     """
 
     def __init__(self, matrix: OOMMatrix, fed: NDArray[np.intp] | None = None) -> None:
+        shown = np.ones(matrix.source.shape[1], dtype=bool)
+        if matrix.selection.columns is not None:
+            shown[:] = False
+            shown[matrix.selection.columns] = True
         self._n_columns = matrix.shape[1]
         self._program = matrix.chain.program
         self._background = matrix.chain.background
-        self._totals = [
+        # those over the columns that are shown, and those over others
+        self._shown_totals = [totals for totals in missing_totals(matrix) if totals.counts(shown)]
+        self._other_totals = [
             (totals, totals.counted[fed] if fed is not None and totals.counted.size else totals.counted)
-            for totals in matrix.chain.totals
+            for totals in missing_totals(matrix)
+            if not totals.counts(shown)
         ]
 
+    @property
+    def needs_other_columns(self) -> bool:
+        """Whether row totals are to be found over other columns than those that are shown."""
+        return bool(self._other_totals)
+
     def complete_totals(self, raw: CSRBlock, rows: Rows) -> None:
-        """Find the row totals that are not known yet, from all columns that are fetched."""
-        for totals, counted in self._totals:
-            known = totals.values[rows.source_rows]
-            if np.isnan(known).any():
-                row_totals(raw.indptr, raw.indices, raw.data, counted, known)
-                totals.values[rows.source_rows] = known
+        """Find row totals over other columns than those that are shown."""
+        for totals, counted in self._other_totals:
+            _complete(totals, raw, counted, rows)
 
     def read(self, shown: CSRBlock, rows: Rows) -> Block:
         """Make a block of the stored values of the columns that are shown, with which it may share arrays."""
+        for totals in self._shown_totals:
+            _complete(totals, shown, _ALL, rows)
         background, classes = _NO_BACKGROUND, _NO_CLASSES
         if self._background is not None:
             background, classes = self._background.values, self._background.classes(rows.positions)
@@ -180,6 +194,13 @@ class BlockReader:
         if self._program.tail:
             values = program.run(values, self._program.tail, block.row_of_entry(), block.indices)
         return values
+
+
+def _complete(totals: RowTotals, fetched: CSRBlock, counted: NDArray[np.bool_], rows: Rows) -> None:
+    known = totals.values[rows.source_rows]
+    if np.isnan(known).any():
+        row_totals(fetched.indptr, fetched.indices, fetched.data, counted, known)
+        totals.values[rows.source_rows] = known
 
 
 def _double(values: NDArray[np.floating]) -> NDArray[np.float64]:

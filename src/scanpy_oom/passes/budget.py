@@ -2,23 +2,92 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from scanpy import logging as logg
 
 from ..errors import MemoryBudgetExceeded
+from ..memory import ACCOUNTANT
 from ..settings import format_bytes, settings
 
-__all__ = ["announce", "block_entries", "require"]
+__all__ = ["Allotment", "allot", "announce", "require"]
+
+LIBRARIES = 130_000_000
+"""Bytes that compiled kernels and the libraries below them take once they are loaded, whatever the data."""
 
 BYTES_PER_ENTRY = 40
 """Bytes that one stored entry takes while its block is read, selected, transformed and reduced."""
 
-SMALLEST_BLOCK, LARGEST_BLOCK = 2**14, 2**20
+SMALLEST_BLOCK, LARGEST_BLOCK = 2**14, 2**18
 """Entries of a block: enough to make the calls around it negligible, few enough to stay near the cores."""
 
+LARGE = 2**23
+"""Bytes from which a partial result is large: then none is filled ahead of those that are waited for."""
 
-def block_entries(n_threads: int) -> int:
-    """Return how many stored entries a block may hold, for the blocks of all threads to take a quarter of the limit."""
-    return min(max(settings.memory_limit // (4 * n_threads * BYTES_PER_ENTRY), SMALLEST_BLOCK), LARGEST_BLOCK)
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """How a pass uses its share of the memory.
+
+    Parameters
+    ----------
+    n_threads
+        Threads that work on it.
+    n_tasks
+        Tasks that are under way, or done and not merged yet, at a time.
+    entries
+        Stored entries that a block may hold.
+    partial_nbytes
+        Bytes of the partial results of a task.
+    """
+
+    n_threads: int
+    n_tasks: int
+    entries: int
+    partial_nbytes: int
+
+    @property
+    def blocks_nbytes(self) -> int:
+        """Bytes of the blocks that are held at a time."""
+        return self.n_threads * self.entries * BYTES_PER_ENTRY
+
+    @property
+    def partials_nbytes(self) -> int:
+        """Bytes of the partial results that are held at a time, that of all tasks merged so far among them."""
+        return (self.n_tasks + 1) * self.partial_nbytes
+
+
+def allot(partial_nbytes: int, what: str) -> Allotment:
+    """Divide what is left of ``settings.memory_limit`` among threads, partial results and blocks.
+
+    Parameters
+    ----------
+    partial_nbytes
+        Bytes of the partial results of a task.
+    what
+        What they are of, for the message.
+
+    Raises
+    ------
+    MemoryBudgetExceeded
+        If it is not enough for one thread, one partial result beside that of all tasks, and the smallest block. The
+        message says what the least limit is.
+    """
+    left = ACCOUNTANT.available() - LIBRARIES
+    n = settings.n_threads
+    ahead = [] if partial_nbytes >= LARGE else [(n, n + 1)]
+    for n_threads, n_tasks in [*ahead, *((k, k) for k in range(n, 0, -1))]:
+        for_blocks = left - (n_tasks + 1) * partial_nbytes
+        entries = for_blocks // (n_threads * BYTES_PER_ENTRY)
+        if entries >= SMALLEST_BLOCK:
+            return Allotment(n_threads, n_tasks, min(entries, LARGEST_BLOCK), partial_nbytes)
+    least = 2 * partial_nbytes + SMALLEST_BLOCK * BYTES_PER_ENTRY + LIBRARIES + ACCOUNTANT.in_use
+    msg = (
+        f"{what} takes at least {format_bytes(least)} of memory, of which libraries take {format_bytes(LIBRARIES)}; "
+        f"the limit is {format_bytes(settings.memory_limit)}. Take fewer columns or groups, or raise the limit: "
+        f"`scanpy_oom.settings.memory_limit = '{format_bytes(least * 1.05)}'`."
+    )
+    raise MemoryBudgetExceeded(msg)
 
 
 def require(nbytes: float, what: str, advice: str) -> None:

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import linalg
 
+from ..kernels import unpack_symmetric
+from .arrays import mapped_zeros
 from .products import ClassSums, Gram, GramProduct, LeftProduct
 from .run import Request, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from ..matrix import OOMMatrix
@@ -25,6 +29,8 @@ __all__ = [
     "leading_eigenpairs",
     "randomized_decomposition",
 ]
+
+BAND = 256
 
 TOLERANCE = 1e-8
 """Residual, relative to its eigenvalue, at which an eigenpair counts as found."""
@@ -87,38 +93,37 @@ class ExplicitGram(GramOperator):
     """
 
     def __init__(self, matrix: OOMMatrix, *, center: bool) -> None:
-        gram, class_sums = run([Request(matrix, [Gram(), ClassSums()])], reuse=True)[0]
-        n_rows = matrix.shape[0]
+        packed, class_sums = run([Request(matrix, [Gram(), ClassSums()])], reuse=True)[0]
+        n_rows, n_columns = matrix.shape
+        gram = mapped_zeros((n_columns, n_columns))
+        unpack_symmetric(packed, gram)
+        del packed
         background = matrix.chain.background
         column_sums = class_sums.sum(axis=0)
-        _mirror(gram)
         if background is not None:
             # with a row's sparse part s and background z: (s + z)(s + z)' = ss' + sz' + zs' + zz', summed by class
             counts = background.class_counts(n_rows)
-            cross = class_sums.T @ background.values
-            gram += cross + cross.T + (background.values.T * counts) @ background.values
+            for band in _bands(gram):
+                gram[band] += class_sums.T[band] @ background.values + background.values.T[band] @ class_sums
+                gram[band] += (background.values.T[band] * counts) @ background.values
             column_sums = column_sums + counts @ background.values
         mean = column_sums / n_rows
         super().__init__(matrix, mean if center else None)
         self.column_mean = mean
         self.uncentered_trace = float(np.trace(gram))
         if center:
-            for j, value in enumerate(mean):
-                gram[j] -= (n_rows * value) * mean
+            for band in _bands(gram):
+                gram[band] -= np.outer(n_rows * mean[band], mean)
         self.gram: NDArray[np.float64] = gram
 
     def __matmul__(self, dense: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.gram @ dense
 
 
-def _mirror(upper: NDArray[np.float64]) -> None:
-    """Copy the upper triangle to the lower one, a band at a time."""
-    n, step = upper.shape[0], 256
-    for start in range(0, n, step):
-        stop = min(start + step, n)
-        upper[start:stop, :start] = upper[:start, start:stop].T
-        square = upper[start:stop, start:stop]
-        square += np.triu(square, 1).T - np.tril(square, -1)
+def _bands(matrix: NDArray[np.float64]) -> Iterator[slice]:
+    """Yield runs of rows, so that what is computed by them stays small."""
+    for start in range(0, matrix.shape[0], BAND):
+        yield slice(start, min(start + BAND, matrix.shape[0]))
 
 
 class StreamedGram(GramOperator):
@@ -144,13 +149,13 @@ def leading_eigenpairs(gram: GramOperator, k: int, random: np.random.RandomState
 
     Notes
     -----
-    An explicit matrix goes to LAPACK. Otherwise: block Lanczos with full orthogonalisation and thick restart
-    (Wu and Simon, 2000), one pass a block.
+    An explicit matrix goes to LAPACK, which overwrites it. Otherwise: block Lanczos with full orthogonalisation and
+    thick restart (Wu and Simon, 2000), one pass a block.
     """
     if isinstance(gram, ExplicitGram):
         n = gram.shape[1]
         # symmetric, so that its transpose is itself, in the order of memory that LAPACK wants
-        values, vectors = linalg.eigh(gram.gram.T, subset_by_index=[n - k, n - 1], check_finite=False)
+        values, vectors = linalg.eigh(gram.gram.T, subset_by_index=[n - k, n - 1], check_finite=False, overwrite_a=True)
         return _decomposition(values[::-1], vectors[:, ::-1])
     return _decomposition(*_block_lanczos(gram, k, random, max_basis))
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .budget import LARGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "Rows"]
 
-N_TASKS = 64
+N_TASKS, N_LARGE_TASKS = 64, 16
+"""Tasks of a pass, and of one whose partial results are large: each has one to be filled and merged."""
+
 SMALLEST_TASK = 256
 
 
@@ -43,9 +47,9 @@ class Rows:
 class Plan:
     """Tasks and blocks of a pass over the rows of a selection.
 
-    A task is a run of rows whose length depends on the number of rows alone: each task fills one partial result, and
-    these are merged in order, so that results depend neither on the number of threads nor on the memory limit. A block
-    is a run of rows within a task that is small enough for memory.
+    A task is a run of rows whose length depends on their number and on what is computed: each fills a partial
+    result, and these are merged in order, so that results depend neither on the number of threads nor on the memory
+    limit. A block is a run of rows within a task that is small enough for memory.
 
     Parameters
     ----------
@@ -77,9 +81,16 @@ class Plan:
         """Whether a row comes more than once."""
         return self._sorted is not None and bool((np.diff(self._sorted) == 0).any())
 
-    def tasks(self) -> list[tuple[int, int]]:
-        """Return the start and stop of each task, in rows sorted as in the source."""
-        step = max(SMALLEST_TASK, -(-self.n_rows // N_TASKS))
+    def tasks(self, partial_nbytes: int = 0) -> list[tuple[int, int]]:
+        """Return the start and stop of each task, in rows sorted as in the source.
+
+        Parameters
+        ----------
+        partial_nbytes
+            Bytes of the partial results of a task.
+        """
+        n_tasks = N_TASKS if partial_nbytes < LARGE else N_LARGE_TASKS
+        step = max(SMALLEST_TASK, -(-self.n_rows // n_tasks))
         return [(start, min(start + step, self.n_rows)) for start in range(0, self.n_rows, step)]
 
     def blocks(self, start: int, stop: int) -> Iterator[Rows]:

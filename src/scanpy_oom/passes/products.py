@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
 from ..kernels import accumulate_gram_dense, accumulate_gram_pairs, left_product, right_product
 from ..kernels.gram import dense_is_cheaper
+from .arrays import mapped_zeros
 from .reductions import Reduction
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from .block import Block
 
 __all__ = ["ClassSums", "Gram", "GramProduct", "LeftProduct", "RightProduct"]
+
+
+GROUP = 4096
+"""Rows that are added to a Gram matrix at a time."""
 
 
 def _class_sums(values: NDArray[np.float64], background: Background) -> NDArray[np.float64]:
@@ -116,23 +122,74 @@ class LeftProduct(_Summed):
         return total
 
 
-class Gram(_Summed):
-    """Gram matrix of the columns' *sparse parts*, `(n_columns, n_columns)`, upper triangle.
+class _PartialGram:
+    """Part of a Gram matrix, and the rows that have not been added to it yet."""
+
+    __slots__ = ("_n_rows", "_waiting", "gram")
+
+    def __init__(self, n_columns: int) -> None:
+        self.gram = mapped_zeros((n_columns * (n_columns + 1) // 2,))
+        self._waiting: list[sparse.csr_matrix] = []
+        self._n_rows = 0
+
+    def add(self, rows: sparse.csr_matrix) -> None:
+        """Add rows, in groups of which each is added as a whole."""
+        start = 0
+        while start < rows.shape[0]:
+            stop = min(start + GROUP - self._n_rows, rows.shape[0])
+            self._waiting.append(rows[start:stop])
+            self._n_rows += stop - start
+            if self._n_rows == GROUP:
+                self.flush()
+            start = stop
+
+    def flush(self) -> None:
+        """Add what is waiting, by the cheaper of two ways."""
+        if not self._n_rows:
+            return
+        group = self._waiting[0] if len(self._waiting) == 1 else sparse.vstack(self._waiting, format="csr")
+        arrays = (group.indptr.astype(np.int64), group.indices.astype(np.int32, copy=False), group.data)
+        if dense_is_cheaper(arrays[0], group.shape[1]):
+            accumulate_gram_dense(*arrays, group.shape[1], self.gram)
+        else:
+            accumulate_gram_pairs(*arrays, group.shape[1], self.gram)
+        self._waiting, self._n_rows = [], 0
+
+
+class Gram(Reduction):
+    """Gram matrix of the columns' *sparse parts*: upper triangle, row by row, `(n_columns * (n_columns + 1) / 2,)`.
 
     Centring takes off the constant part of a background, so that covariances need nothing else where all rows
-    have the same one; :class:`ClassSums` gives what is needed where they have not.
+    have the same one; :class:`ClassSums` gives what is needed where they have not. Rows are added in groups whose size
+    does not depend on that of blocks: so neither does how sums are rounded.
     """
 
     uses_blas = True
 
     def prepare(self, matrix: OOMMatrix) -> None:
-        self._shape = (matrix.shape[1], matrix.shape[1])
+        self._n_columns = matrix.shape[1]
 
-    def update(self, partial: NDArray[np.float64], block: Block) -> None:
-        if dense_is_cheaper(block.indptr, block.n_columns):
-            accumulate_gram_dense(block.indptr, block.indices, block.sparse_part(), partial)
-        else:
-            accumulate_gram_pairs(block.indptr, block.indices, block.sparse_part(), partial)
+    def partial(self) -> _PartialGram:
+        return _PartialGram(self._n_columns)
+
+    def partial_nbytes(self) -> int:
+        return 4 * self._n_columns * (self._n_columns + 1)
+
+    def update(self, partial: _PartialGram, block: Block) -> None:
+        shape = (block.n_rows, block.n_columns)
+        partial.add(sparse.csr_matrix((block.sparse_part(), block.indices, block.indptr), shape=shape))
+
+    def finish(self, partial: _PartialGram) -> _PartialGram:
+        """Add the rows that still wait."""
+        partial.flush()
+        return partial
+
+    def merge(self, total: _PartialGram, partial: _PartialGram) -> _PartialGram:
+        total.gram += partial.gram
+        return total
+
+    def result(self, total: _PartialGram) -> NDArray[np.float64]:
+        return total.gram
 
 
 class ClassSums(_Summed):
@@ -144,7 +201,8 @@ class ClassSums(_Summed):
 
     def update(self, partial: NDArray[np.float64], block: Block) -> None:
         places = block.classes()[block.row_of_entry()] * self._shape[1] + block.indices
-        partial += np.bincount(places, weights=block.sparse_part(), minlength=partial.size).reshape(self._shape)
+        # one after the other, so that sums are rounded alike whatever the size of blocks
+        np.add.at(partial.reshape(-1), places, block.sparse_part())
 
 
 class GramProduct(_Summed):

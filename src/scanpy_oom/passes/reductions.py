@@ -43,6 +43,10 @@ class Reduction(ABC):
     def update(self, partial: Any, block: Block) -> None:
         """Add `block` to `partial`. Must not change the block."""
 
+    def finish(self, partial: Any) -> Any:
+        """Return `partial` once its last block has been added."""
+        return partial
+
     @abstractmethod
     def merge(self, total: Any, partial: Any) -> Any:
         """Return `total` with `partial`, the next one, added. May change and return either."""

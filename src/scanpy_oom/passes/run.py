@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..settings import settings
-from . import budget, record
+from ..memory import ACCOUNTANT
+from . import record
 from .block import BlockReader, fetch
+from .budget import allot
 from .choice import ColumnChoice
 from .columns import column_parts, reads_by_columns
 from .feedback import announce_compilation, warn_user
 from .plan import Plan
-from .staging import Staging, choose_feed, missing_totals, stage_columns
+from .staging import Staging, choose_feed, stage_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from .reductions import Reduction
 
 __all__ = ["Request", "run"]
+
+COLUMN_ENTRIES = 2**20
+"""Entries of the columns that are read at a time of a column-compressed source. Sums of rows are added up by these
+parts: so their size does not depend on the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,13 @@ class _Pass:
     def __init__(self, requests: Sequence[Request], staging: _Wish) -> None:
         self.requests = requests
         self.lead = requests[0].matrix
-        self.n_threads = settings.n_threads
+        what = " and ".join(sorted({type(r).__name__ for request in requests for r in request.reductions}))
         self.feed = choose_feed([request.matrix for request in requests])
-        self.plan = Plan(self.feed, self.lead.selection, budget.block_entries(self.n_threads))
+        for request in requests:
+            for reduction in request.reductions:
+                reduction.prepare(request.matrix)
+        self.share = allot(self.partial_nbytes, f"{what} of {self.lead!r}")
+        self.plan = Plan(self.feed, self.lead.selection, self.share.entries)
         self.staging = self._staging(staging)
         self.readers = [BlockReader(request.matrix, self.feed.columns) for request in requests]
         self.choices = [ColumnChoice(request.matrix.selection, self.feed.columns) for request in requests]
@@ -79,9 +88,6 @@ class _Pass:
         self.lock = threading.Lock()
         self.n_blocks = 0
         self.largest_block = 0
-        for request in requests:
-            for reduction in request.reductions:
-                reduction.prepare(request.matrix)
 
     def _staging(self, wish: _Wish) -> Staging | None:
         final = any(reduction.is_final for request in self.requests for reduction in request.reductions)
@@ -94,9 +100,14 @@ class _Pass:
         """Return what can be chosen while it is fetched: the same columns for all, if nothing needs the others."""
         same = all(request.matrix.selection.columns is self.lead.selection.columns for request in self.requests)
         others = self.staging is not None and self.staging.takes_all_columns
-        totals = any(missing_totals(request.matrix) for request in self.requests)
+        totals = any(reader.needs_other_columns for reader in self.readers)
         usable = same and not others and not totals and self.choices[0].repeated is None
         return self.choices[0] if usable else None
+
+    @property
+    def partial_nbytes(self) -> int:
+        """Bytes of the partial results of one task."""
+        return sum(reduction.partial_nbytes() for request in self.requests for reduction in request.reductions)
 
     def partials(self) -> list[list[Any]]:
         return [[reduction.partial() for reduction in request.reductions] for request in self.requests]
@@ -138,12 +149,18 @@ class _Pass:
             for reduction, partial in zip(request.reductions, row, strict=True):
                 reduction.update(partial, block)
 
+    def finish(self, partials: list[list[Any]]) -> list[list[Any]]:
+        return [
+            [reduction.finish(partial) for reduction, partial in zip(request.reductions, row, strict=True)]
+            for request, row in zip(self.requests, partials, strict=True)
+        ]
+
     def task(self, start: int, stop: int) -> list[list[Any]]:
         """Fill the partial results of one task."""
         partials = self.partials()
         for rows in self.plan.blocks(start, stop):
             self.update(partials, self.read(rows))
-        return partials
+        return self.finish(partials)
 
     def merge(self, totals: list[list[Any]], partials: list[list[Any]]) -> list[list[Any]]:
         return [
@@ -153,8 +170,10 @@ class _Pass:
 
     def run(self) -> list[list[Any]]:
         """Run all tasks and merge their results in order; stage what was read."""
+        share = self.share
         try:
-            totals = self._reduce()
+            with ACCOUNTANT.reserve(blocks=share.blocks_nbytes, partial_results=share.partials_nbytes):
+                totals = self._reduce()
         except BaseException:
             if self.staging is not None:
                 self.staging.discard()
@@ -169,8 +188,8 @@ class _Pass:
             rows = (rows for task in self.plan.tasks() for rows in self.plan.blocks(*task))
             for blocks in self.in_order(self.read, ((r,) for r in rows)):
                 self.update(totals, blocks)
-            return totals
-        results = self.in_order(self.task, self.plan.tasks())
+            return self.finish(totals)
+        results = self.in_order(self.task, self.plan.tasks(self.partial_nbytes))
         first = next(results, None)
         totals = self.partials() if first is None else first
         for partials in results:
@@ -181,11 +200,10 @@ class _Pass:
         """Run calls on the threads and yield their results in order."""
         waiting: deque[Future] = deque()
         remaining = iter(calls)
-        with ThreadPoolExecutor(self.n_threads, thread_name_prefix="scanpy-oom") as pool:
+        with ThreadPoolExecutor(self.share.n_threads, thread_name_prefix="scanpy-oom") as pool:
             try:
                 while True:
-                    # one more than there are threads: none waits, and few results exist at a time
-                    while len(waiting) <= self.n_threads and (call := next(remaining, None)) is not None:
+                    while len(waiting) < self.share.n_tasks and (call := next(remaining, None)) is not None:
                         waiting.append(pool.submit(function, *call))
                     if not waiting:
                         return
@@ -215,7 +233,7 @@ def _by_columns(requests: Sequence[Request], staging: _Wish) -> tuple[_Pass, lis
         reduction.prepare(request.matrix)  # refuses what will not fit in the end
     n_blocks = largest = 0
     parts = []
-    for part in column_parts(request.matrix, budget.block_entries(settings.n_threads) * settings.n_threads):
+    for part in column_parts(request.matrix, COLUMN_ENTRIES):
         this, results = _in_one_go([Request(part, request.reductions)], staging)
         n_blocks, largest = n_blocks + this.n_blocks, max(largest, this.largest_block)
         parts.append(results[0])
@@ -252,7 +270,6 @@ def run(requests: Sequence[Request], *, stage: bool = True, reuse: bool = False)
         if any(reduction.uses_blas for reduction in reductions):
             stack.enter_context(threadpool_limits(1, user_api="blas"))
         this, results = (_by_columns if gene_major else _in_one_go)(requests, _Wish(stage, reuse))
-    partial = sum(reduction.partial_nbytes() for reduction in reductions)
     record.add(
         record.PassRecord(
             location=lead.source.location,
@@ -261,7 +278,7 @@ def run(requests: Sequence[Request], *, stage: bool = True, reuse: bool = False)
             n_blocks=this.n_blocks,
             bytes_read=lead.source.bytes_read - bytes_before,
             seconds=time.perf_counter() - started,
-            peak_buffer=this.n_threads * this.largest_block + (this.n_threads + 2) * partial,
+            peak_buffer=this.share.n_threads * this.largest_block + this.share.partials_nbytes,
         )
     )
     for request in requests:

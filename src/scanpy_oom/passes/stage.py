@@ -15,7 +15,8 @@ import numpy as np
 
 from ..io.scratch import ScratchArray, ScratchSpaceError, room_for_copies
 from ..io.source import CSRBlock
-from ..kernels import decode_deltas, encode_deltas, largest_count
+from ..kernels import decode_deltas, encode_deltas, narrow_counts
+from ..memory import ACCOUNTANT
 from ..settings import format_bytes, settings
 from .feed import Feed
 
@@ -43,13 +44,15 @@ class NoRoomError(Exception):
 class _Piece(NamedTuple):
     """Some rows, encoded.
 
-    `first` and `stop` are positions among the rows of the stage; `deltas` and `values` are (offset, length, dtype).
+    `first` and `stop` are positions among the rows of the stage. At `offset` there are `lengths[0]` bytes of deltas and
+    then `lengths[1]` of values, of the types in `dtypes`.
     """
 
     first: int
     stop: int
-    deltas: tuple[int, int, str]
-    values: tuple[int, int, str]
+    offset: int
+    lengths: tuple[int, int]
+    dtypes: tuple[str, str]
 
 
 class _Store:
@@ -63,6 +66,7 @@ class _Store:
         self._file: ScratchArray | None = None
         self._memory: list[bytes] = []
         self._starts: dict[int, int] = {}
+        self._release = ACCOUNTANT.hold(self, "stages", 0)
         self.nbytes = 0
 
     @property
@@ -87,6 +91,8 @@ class _Store:
             if self._file is None and self.nbytes <= self._in_memory:
                 self._starts[at] = len(self._memory)
                 self._memory.append(content)
+                self._release()
+                self._release = ACCOUNTANT.hold(self, "stages", self.nbytes)
                 return at
             file = self._file or self._spill()
             if self.nbytes > self._room:
@@ -104,6 +110,7 @@ class _Store:
         for at, k in self._starts.items():
             self._write(file, self._memory[k], at)
         self._memory, self._starts, self._file = [], {}, file
+        self._release()
         return file
 
     def _write(self, file: ScratchArray, content: bytes, at: int) -> None:
@@ -127,6 +134,7 @@ class _Store:
             if self._file is not None:
                 self._file.close()
             self._memory, self._starts = [], {}
+            self._release()
 
 
 class Stage(Feed):
@@ -198,20 +206,22 @@ class Stage(Feed):
                 wanted = np.zeros(piece.stop - piece.first, dtype=bool)
                 wanted[positions[lo:hi] - piece.first] = True
             lengths = self._lengths[piece.first : piece.stop]
-            n = int(lengths.sum())
-            stored = (lengths, self._inflate(piece.deltas, n), self._inflate(piece.values, n))
             out = (indptr[row + 1 : row + 1 + hi - lo], indices[at:], data[at:])
-            at += decode_deltas(*stored, wanted, column_map, *out)
+            deltas, values = self._inflate(piece, int(lengths.sum()))
+            at += decode_deltas(lengths, deltas, values, wanted, column_map, *out)
             row += hi - lo
         np.cumsum(indptr, out=indptr)
         return CSRBlock(indptr, indices[:at], data[:at])
 
-    def _inflate(self, place: tuple[int, int, str], n: int) -> NDArray[Any]:
-        at, length, dtype = place
-        out = np.empty(n, dtype=dtype)
+    def _inflate(self, piece: _Piece, n: int) -> list[NDArray[Any]]:
+        """Return the `n` deltas and values of a piece."""
+        arrays = [np.empty(n, dtype=dtype) for dtype in piece.dtypes]
         if n:
-            blosc2.decompress2(self._store.get(at, length), dst=out, nthreads=1)
-        return out
+            packed = memoryview(self._store.get(piece.offset, sum(piece.lengths)))
+            parts = packed[: piece.lengths[0]], packed[piece.lengths[0] :]
+            for part, array in zip(parts, arrays, strict=True):
+                blosc2.decompress2(part, dst=array, nthreads=1)
+        return arrays
 
     def close(self) -> None:
         """Give the space back."""
@@ -263,23 +273,15 @@ class StageWriter:
             stop = min(max(end, start + 1), n_rows)
             part = slice(indptr[start], indptr[stop])
             deltas = _deltas(indptr[start : stop + 1] - indptr[start], indices[part])
-            places = (self._put(deltas), self._put(_narrow(data[part])))
-            self._pieces.append(_Piece(first + start, first + stop, *places))
+            self._pieces.append(self._put(first + start, first + stop, deltas, _narrow(data[part])))
             start = stop
 
-    def _put(self, values: NDArray[Any]) -> tuple[int, int, str]:
+    def _put(self, first: int, stop: int, deltas: NDArray[Any], values: NDArray[Any]) -> _Piece:
+        dtypes = deltas.dtype.str, values.dtype.str
         if not values.size:
-            return 0, 0, values.dtype.str
-        packed = blosc2.compress2(
-            values,
-            codec=blosc2.Codec.ZSTD,
-            clevel=1,
-            filters=[blosc2.Filter.SHUFFLE],
-            filters_meta=[0],
-            typesize=values.dtype.itemsize,
-            nthreads=1,
-        )
-        return self._store.put(packed), len(packed), values.dtype.str
+            return _Piece(first, stop, 0, (0, 0), dtypes)
+        packed = _pack(deltas, blosc2.Filter.SHUFFLE), _pack(values, blosc2.Filter.BITSHUFFLE)
+        return _Piece(first, stop, self._store.put(b"".join(packed)), (len(packed[0]), len(packed[1])), dtypes)
 
     def finish(self) -> Stage:
         """Return what was written, once all rows have been added."""
@@ -289,6 +291,12 @@ class StageWriter:
     def discard(self) -> None:
         """Give the space back."""
         self._store.close()
+
+
+def _pack(values: NDArray[Any], filter_: blosc2.Filter) -> bytes:
+    settings = {"filters": [filter_], "filters_meta": [0], "typesize": values.dtype.itemsize}
+    packed: bytes = blosc2.compress2(values, codec=blosc2.Codec.ZSTD, clevel=1, nthreads=1, **settings)
+    return packed
 
 
 def _deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[Any]:
@@ -302,11 +310,10 @@ def _deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[An
 
 def _narrow(data: NDArray[Any]) -> NDArray[Any]:
     """Hold values in the narrowest type that holds each exactly."""
-    largest = largest_count(data)
-    if largest >= 0:
-        for dtype in (np.uint8, np.uint16, np.uint32):
-            if largest <= np.iinfo(dtype).max:
-                return data.astype(dtype)
+    for dtype in (np.uint8, np.uint16, np.uint32):
+        counts: NDArray[np.unsignedinteger[Any]] = np.empty(data.size, dtype=dtype)
+        if narrow_counts(data, counts):
+            return counts
     if data.dtype == np.float64:
         with np.errstate(over="ignore"):
             single = data.astype(np.float32)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scanpy import logging as logg
 
+from ..memory import ACCOUNTANT
 from ..settings import settings
 from .feed import Feed, SourceFeed
 from .stage import NoRoomError, StageWriter
@@ -98,7 +99,7 @@ class Staging:
         self._lock = threading.Lock()
         self._no_room: NoRoomError | None = None
         chosen = None if isinstance(columns, str) else columns
-        in_memory = min(IN_MEMORY, settings.memory_limit // 16)
+        in_memory = min(IN_MEMORY, ACCOUNTANT.available() // 16)
         self._writer = StageWriter(matrix.source, plan.rows, chosen, plan.n_rows, in_memory)
 
     def fetched(self, rows: Rows, raw: CSRBlock) -> None:

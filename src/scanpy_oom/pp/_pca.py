@@ -15,9 +15,10 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.utils import check_random_state
 
 from ..errors import UnsupportedOutOfMemory
+from ..memory import ACCOUNTANT
 from ..passes import ENGINE, Request, RightProduct, run
+from ..passes.budget import LIBRARIES
 from ..passes.eigen import ExplicitGram, GramOperator, StreamedGram, leading_eigenpairs, randomized_decomposition
-from ..settings import settings
 from ._compat import get_obs_rep
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ __all__ = ["pca"]
 MOST_COLUMNS = 5000
 """Columns up to which the Gram matrix is held."""
 
+
+BASIS = 2**26
+"""Bytes of the vectors that are held where the Gram matrix is not."""
 
 SMALL = 50_000_000
 """Bytes of a matrix that goes to scikit-learn as it is: coordinates are then scanpy's to the last bit, and so is what
@@ -168,7 +172,7 @@ def _fit(x: OOMMatrix, k: int, random: np.random.RandomState, svd_solver: str | 
         n_iter = (7 if k < 0.1 * min(x.shape) else 4) if zero_center else 5
         found = randomized_decomposition(gram, k, random, n_iter=n_iter, single=single)
     else:
-        found = leading_eigenpairs(gram, k, random, settings.memory_limit // (4 * 8 * x.shape[1]))
+        found = leading_eigenpairs(gram, k, random, BASIS // (8 * x.shape[1]))
     return _finish(x, gram, found, total, zero_center=zero_center, dtype=np.float32 if single else np.float64)
 
 
@@ -230,9 +234,8 @@ def _check_n_components(x: OOMMatrix, k: int, solver: str) -> None:
 def _gram(x: OOMMatrix, *, zero_center: bool) -> tuple[GramOperator, float]:
     """Return the Gram operator and the sum of the columns' squared deviations from their means."""
     n_rows, n_columns = x.shape
-    # one for each task under way, the sum, and room to solve
-    nbytes = 8 * n_columns**2 * (settings.n_threads + 4)
-    if n_columns <= MOST_COLUMNS and nbytes <= settings.memory_limit:
+    # half of it for a task, and half for the sum
+    if n_columns <= MOST_COLUMNS and 8 * n_columns**2 + LIBRARIES < ACCOUNTANT.available():
         explicit = ExplicitGram(x, center=zero_center)
         return explicit, explicit.uncentered_trace - n_rows * float(explicit.column_mean @ explicit.column_mean)
     known = ENGINE.statistics(x, "col_sum", "col_sumsq").known

@@ -1,0 +1,74 @@
+"""How much memory there is, and who holds how much of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+from weakref import finalize
+
+from .settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ACCOUNTANT", "Accountant", "Kind"]
+
+Kind = Literal["blocks", "partial results", "stages", "sorting", "results"]
+"""What memory is taken for. `"results"` are those that stay with the user (coordinates, matrices brought into memory):
+they are counted and shown, and are no part of the limit."""
+
+
+class Accountant:
+    """Keeps account of what our work takes of ``settings.memory_limit``. Threads may call at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a finalizer may run while it is held
+        self._held: Counter[str] = Counter()
+        self._peak = 0
+
+    @contextmanager
+    def reserve(self, **amounts: int) -> Iterator[None]:
+        """Count these bytes for the time of the context, by :data:`Kind` with underscores for spaces."""
+        kinds = {name.replace("_", " "): nbytes for name, nbytes in amounts.items()}
+        self._add(kinds)
+        try:
+            yield
+        finally:
+            self._add({kind: -nbytes for kind, nbytes in kinds.items()})
+
+    def hold(self, owner: object, kind: Kind, nbytes: int) -> finalize:
+        """Count bytes for as long as `owner` lives, or until what is returned is called."""
+        self._add({kind: nbytes})
+        return finalize(owner, self._add, {kind: -nbytes})
+
+    def _add(self, amounts: dict[str, int]) -> None:
+        with self._lock:
+            self._held.update(amounts)
+            self._peak = max(self._peak, self.in_use)
+
+    @property
+    def held(self) -> dict[str, int]:
+        """Bytes by kind, of what is held now."""
+        with self._lock:
+            return {kind: nbytes for kind, nbytes in self._held.items() if nbytes}
+
+    @property
+    def in_use(self) -> int:
+        """Bytes that count against the limit."""
+        with self._lock:
+            return sum(nbytes for kind, nbytes in self._held.items() if kind != "results")
+
+    @property
+    def peak(self) -> int:
+        """Largest number of bytes that ever counted against the limit."""
+        return self._peak
+
+    def available(self) -> int:
+        """Return the bytes that are left of the limit."""
+        return max(settings.memory_limit - self.in_use, 0)
+
+
+ACCOUNTANT = Accountant()
+"""That of this process."""

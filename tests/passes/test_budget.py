@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scanpy_oom.errors import MemoryBudgetExceeded
+from scanpy_oom.memory import ACCOUNTANT, Accountant
+from scanpy_oom.passes import GroupMoments, Request, run
+from scanpy_oom.passes.budget import BYTES_PER_ENTRY, LARGE, LIBRARIES, SMALLEST_BLOCK, allot
+from scanpy_oom.settings import settings
+
+from ..matrices import counts, oom
+
+
+@pytest.fixture
+def limit(monkeypatch):
+    monkeypatch.setattr(settings, "_n_threads", 4)
+    return lambda nbytes: monkeypatch.setattr(settings, "_memory_limit", nbytes)
+
+
+@pytest.mark.parametrize("partial_nbytes", [0, 10**5, LARGE, 10**8])
+@pytest.mark.parametrize("memory", [2 * 10**8, 5 * 10**8, 10**9, 10**11])
+def test_what_is_allotted_fits_the_limit(limit, partial_nbytes, memory):
+    limit(memory)
+    if 2 * partial_nbytes + LIBRARIES + SMALLEST_BLOCK * BYTES_PER_ENTRY > memory:
+        with pytest.raises(MemoryBudgetExceeded):
+            allot(partial_nbytes, "It")
+        return
+    share = allot(partial_nbytes, "It")
+    assert share.blocks_nbytes + share.partials_nbytes + LIBRARIES <= memory
+    assert 1 <= share.n_threads <= 4
+    assert share.n_tasks >= share.n_threads
+
+
+def test_with_less_memory_there_are_fewer_threads_before_there_is_an_error(limit):
+    n_threads = []
+    for memory in (LIBRARIES + 10**8 * n for n in range(3, 8)):
+        limit(memory)
+        n_threads.append(allot(10**8, "It").n_threads)
+    assert n_threads == [1, 2, 3, 4, 4]
+
+
+def test_too_low_a_limit_is_refused_with_the_least_that_works(limit):
+    limit(10**8)
+    matrix = oom(counts(30, 10))
+    with pytest.raises(MemoryBudgetExceeded, match=r"GroupMoments of OOMMatrix.*takes at least (131 MB).*100 MB") as error:
+        run([Request(matrix, [GroupMoments(np.zeros(30, dtype=int), 1)])])
+    least = str(error.value).rpartition("memory_limit = '")[2].partition("'")[0]
+    settings.memory_limit = least
+    run([Request(matrix, [GroupMoments(np.zeros(30, dtype=int), 1)])])
+
+
+def test_what_is_held_is_counted_until_its_owner_is_gone(limit):
+    limit(10**9)
+    accountant, owner = Accountant(), {1}
+    accountant.hold(owner, "stages", 10**8)
+    with accountant.reserve(blocks=10**7, partial_results=1):
+        assert accountant.held == {"stages": 10**8, "blocks": 10**7, "partial results": 1}
+        assert accountant.available() == 10**9 - accountant.in_use
+    assert accountant.in_use == 10**8
+    del owner
+    assert accountant.in_use == 0
+    assert accountant.peak == 10**8 + 10**7 + 1
+    assert accountant.available() == 10**9
+
+
+def test_results_are_counted_apart_from_the_limit(limit):
+    limit(10**9)
+    accountant = Accountant()
+    with accountant.reserve(results=5 * 10**9):
+        assert accountant.held == {"results": 5 * 10**9}
+        assert accountant.available() == 10**9
+
+
+def test_nothing_is_held_after_a_pass():
+    before = ACCOUNTANT.held
+    run([Request(oom(counts(30, 10)), [GroupMoments(np.zeros(30, dtype=int), 1)])])
+    assert ACCOUNTANT.held == before
