@@ -104,7 +104,7 @@ def pca(  # noqa: PLR0913
     logg.info(f"    with n_comps={n_comps}")
     x: OOMMatrix = get_obs_rep(selected, layer=layer, obsm=obsm)
     random = check_random_state(random_state)
-    fit = _fit(x, n_comps, random, svd_solver, zero_center=zero_center)
+    fit = _fit(x, n_comps, random, svd_solver, zero_center=zero_center, dtype=np.dtype(dtype))
     x_pca = fit.x_pca.astype(dtype, copy=False)
     if not returns_anndata:
         logg.info("    finished", time=start)
@@ -158,7 +158,16 @@ def _store(
     adata.uns[keys[2]] = uns
 
 
-def _fit(x: OOMMatrix, k: int, random: np.random.RandomState, svd_solver: str | None, *, zero_center: bool) -> _Fit:
+def _fit(
+    x: OOMMatrix,
+    k: int,
+    random: np.random.RandomState,
+    svd_solver: str | None,
+    *,
+    zero_center: bool,
+    dtype: np.dtype,
+) -> _Fit:
+    """Fit; coordinates may come in `dtype`, rounded once, so that those of double precision need not be held."""
     if svd_solver == "lobpcg" and not x.is_dense:
         reason = "the legacy solver 'lobpcg' works on a matrix in memory alone; 'arpack' gives the exact result"
         raise UnsupportedOutOfMemory(reason)
@@ -173,7 +182,9 @@ def _fit(x: OOMMatrix, k: int, random: np.random.RandomState, svd_solver: str | 
         found = randomized_decomposition(gram, k, random, n_iter=n_iter, single=single)
     else:
         found = leading_eigenpairs(gram, k, random, BASIS // (8 * x.shape[1]))
-    return _finish(x, gram, found, total, zero_center=zero_center, dtype=np.float32 if single else np.float64)
+    fit_dtype = np.dtype(np.float32 if single else np.float64)
+    out_dtype = dtype if zero_center and not single else fit_dtype
+    return _finish(x, gram, found, total, zero_center=zero_center, dtype=fit_dtype, out_dtype=out_dtype)
 
 
 def _fit_small(
@@ -245,7 +256,14 @@ def _gram(x: OOMMatrix, *, zero_center: bool) -> tuple[GramOperator, float]:
 
 
 def _finish(
-    x: OOMMatrix, gram: GramOperator, found: Decomposition, total: float, *, zero_center: bool, dtype: type
+    x: OOMMatrix,
+    gram: GramOperator,
+    found: Decomposition,
+    total: float,
+    *,
+    zero_center: bool,
+    dtype: np.dtype,
+    out_dtype: np.dtype,
 ) -> _Fit:
     """Project, and compute what scikit-learn reports, in its dtypes and with its signs."""
     n_rows = x.shape[0]
@@ -256,7 +274,7 @@ def _finish(
     # scikit-learn's truncated SVD projects on the components; its PCA returns the left vectors
     projection = found.projection * signs if zero_center else components.T
     offset = None if gram.mean is None else gram.mean @ projection
-    x_pca = run([Request(x, [RightProduct(projection, offset, dtype)])])[0][0]
+    x_pca = run([Request(x, [RightProduct(projection, offset, out_dtype)])])[0][0]
     fit = _Fit()
     fit.x_pca = x_pca
     fit.components = components.astype(dtype)
