@@ -7,14 +7,19 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import scanpy as sc
 from numba.core import event
+from tqdm.auto import tqdm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numba.core.event import Event
 
-__all__ = ["announce_compilation", "warn_user"]
+__all__ = ["announce_compilation", "progress", "warn_user"]
+
+PATIENCE = 2.0
+"""Seconds that a pass may take before its progress is shown."""
 
 _BETWEEN = ("scanpy_oom", "scanpy", "anndata", "legacy_api_wrap")
 """Packages whose frames lie between a pass and the user's line."""
@@ -50,3 +55,28 @@ def warn_user(message: str) -> None:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, UserWarning, stacklevel=level - 1)
+
+
+def progress(location: str, n_rows: int) -> tqdm[Any]:
+    """Return the bar of a pass over `n_rows` rows, which shows itself if the pass takes long.
+
+    None is shown if scanpy's verbosity is 0, or if nobody watches: where messages go neither to a terminal nor to a
+    notebook.
+    """
+    watched = sys.stderr.isatty() or _in_notebook()
+    return tqdm(
+        total=n_rows,
+        desc=f"reading {location}",
+        unit=" cells",
+        unit_scale=True,
+        delay=PATIENCE,
+        leave=False,
+        dynamic_ncols=True,
+        disable=int(sc.settings.verbosity) == 0 or not watched,
+    )
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,12 @@ from .block import BlockReader, fetch
 from .budget import allot
 from .choice import ColumnChoice
 from .columns import column_parts, reads_by_columns
-from .feedback import announce_compilation, warn_user
+from .feedback import announce_compilation, progress, warn_user
 from .plan import Plan
 from .staging import Staging, choose_feed, stage_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from ..io.source import CSRBlock
     from ..matrix import OOMMatrix
@@ -121,6 +121,7 @@ class _Pass:
         nbytes = sum(part.indices.nbytes + part.data.nbytes for part in shown) + sum(block.nbytes for block in blocks)
         with self.lock:
             self.n_blocks += 1
+            self.bar.update(rows.source_rows.size)
             self.largest_block = max(self.largest_block, nbytes)
         return blocks
 
@@ -172,7 +173,10 @@ class _Pass:
         """Run all tasks and merge their results in order; stage what was read."""
         share = self.share
         try:
-            with ACCOUNTANT.reserve(blocks=share.blocks_nbytes, partial_results=share.partials_nbytes):
+            with (
+                ACCOUNTANT.reserve(blocks=share.blocks_nbytes, partial_results=share.partials_nbytes),
+                progress(self.lead.source.location, self.plan.n_rows) as self.bar,
+            ):
                 totals = self._reduce()
         except BaseException:
             if self.staging is not None:
@@ -186,17 +190,18 @@ class _Pass:
         if any(reduction.in_order for request in self.requests for reduction in request.reductions):
             totals = self.partials()
             rows = (rows for task in self.plan.tasks() for rows in self.plan.blocks(*task))
-            for blocks in self.in_order(self.read, ((r,) for r in rows)):
-                self.update(totals, blocks)
+            with closing(self.in_order(self.read, ((r,) for r in rows))) as read:
+                for blocks in read:
+                    self.update(totals, blocks)
             return self.finish(totals)
-        results = self.in_order(self.task, self.plan.tasks(self.partial_nbytes))
-        first = next(results, None)
-        totals = self.partials() if first is None else first
-        for partials in results:
-            totals = self.merge(totals, partials)
+        with closing(self.in_order(self.task, self.plan.tasks(self.partial_nbytes))) as results:
+            first = next(results, None)
+            totals = self.partials() if first is None else first
+            for partials in results:
+                totals = self.merge(totals, partials)
         return totals
 
-    def in_order(self, function: Callable[..., Any], calls: Iterable[tuple]) -> Iterator[Any]:
+    def in_order(self, function: Callable[..., Any], calls: Iterable[tuple]) -> Generator[Any]:
         """Run calls on the threads and yield their results in order."""
         waiting: deque[Future] = deque()
         remaining = iter(calls)

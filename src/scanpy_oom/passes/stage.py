@@ -106,7 +106,7 @@ class _Store:
             self._room = room_for_copies()
             file = ScratchArray(np.dtype(np.uint8))
         except ScratchSpaceError as error:
-            raise NoRoomError(str(error)) from error
+            raise NoRoomError((error.strerror or str(error)).rstrip(".")) from error
         for at, k in self._starts.items():
             self._write(file, self._memory[k], at)
         self._memory, self._starts, self._file = [], {}, file
@@ -117,7 +117,7 @@ class _Store:
         try:
             file.write(np.frombuffer(content, dtype=np.uint8), at)
         except ScratchSpaceError as error:
-            raise NoRoomError(str(error)) from error
+            raise NoRoomError((error.strerror or str(error)).rstrip(".")) from error
 
     def get(self, at: int, length: int) -> bytes | memoryview:
         """Return the bytes that :meth:`put` stored at a place."""
@@ -280,7 +280,7 @@ class StageWriter:
         dtypes = deltas.dtype.str, values.dtype.str
         if not values.size:
             return _Piece(first, stop, 0, (0, 0), dtypes)
-        packed = _pack(deltas, blosc2.Filter.SHUFFLE), _pack(values, blosc2.Filter.BITSHUFFLE)
+        packed = _pack(deltas), _pack(values)
         return _Piece(first, stop, self._store.put(b"".join(packed)), (len(packed[0]), len(packed[1])), dtypes)
 
     def finish(self) -> Stage:
@@ -293,9 +293,10 @@ class StageWriter:
         self._store.close()
 
 
-def _pack(values: NDArray[Any], filter_: blosc2.Filter) -> bytes:
-    settings = {"filters": [filter_], "filters_meta": [0], "typesize": values.dtype.itemsize}
-    packed: bytes = blosc2.compress2(values, codec=blosc2.Codec.ZSTD, clevel=1, nthreads=1, **settings)
+def _pack(values: NDArray[Any]) -> bytes:
+    # bytes of like significance side by side: most of the higher ones are zeros
+    layout = {"filters": [blosc2.Filter.SHUFFLE], "filters_meta": [0], "typesize": values.dtype.itemsize}
+    packed: bytes = blosc2.compress2(values, codec=blosc2.Codec.ZSTD, clevel=1, nthreads=1, **layout)
     return packed
 
 

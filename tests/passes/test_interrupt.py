@@ -1,0 +1,87 @@
+"""Ctrl-C in the middle of a call stops it, and leaves everything as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import scanpy as sc
+
+from scanpy_oom.matrix import underlying
+from scanpy_oom.memory import ACCOUNTANT
+from scanpy_oom.passes import run as runner
+from scanpy_oom.passes import staging
+
+from ..comparison import assert_same_anndata
+from ..matrices import annotated, counts
+
+run_module = __import__("sys").modules[runner.__module__]
+
+
+def quality(adata):
+    sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=[5], inplace=True)
+
+
+def logarithms(adata):
+    sc.pp.normalize_total(adata, target_sum=100)
+    sc.pp.log1p(adata)
+
+
+CALLS = {
+    "calculate_qc_metrics": (None, quality),
+    "filter_cells": (None, lambda a: sc.pp.filter_cells(a, min_genes=3)),
+    "filter_genes": (None, lambda a: sc.pp.filter_genes(a, min_cells=3)),
+    "normalize_total": (None, lambda a: sc.pp.normalize_total(a)),
+    "highly_variable_genes": (logarithms, lambda a: sc.pp.highly_variable_genes(a, n_top_genes=9, subset=True)),
+    "scale": (logarithms, lambda a: sc.pp.scale(a, max_value=3)),
+    "pca": (logarithms, lambda a: sc.pp.pca(a, n_comps=5)),
+    "rank_genes_groups": (logarithms, lambda a: sc.tl.rank_genes_groups(a, "kind")),
+    "a function in memory": (None, lambda a: sc.pp.sqrt(a)),
+    "to_memory": (None, lambda a: a.to_memory()),
+}
+
+
+@pytest.fixture(params=CALLS)
+def call(request, tmp_path, monkeypatch):
+    """An AnnData, the same again, and a call that is interrupted while its first block is fetched."""
+    before, function = CALLS[request.param]
+    annotated(counts(3000, 60)).write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+    adata, untouched = (sc.read_h5ad(tmp_path / "a.h5ad", backed="oom") for _ in range(2))
+    for one in (adata, untouched):
+        if before is not None:
+            before(one)
+    fetch, sent = run_module.fetch, threading.Event()
+
+    def fetch_and_interrupt(*arguments):
+        if not sent.is_set():
+            sent.set()
+            os.kill(os.getpid(), signal.SIGINT)
+        return fetch(*arguments)
+
+    monkeypatch.setattr(run_module, "fetch", fetch_and_interrupt)
+    monkeypatch.setattr(staging, "IN_MEMORY", 0)
+    return adata, untouched, function
+
+
+def test_an_interrupt_leaves_the_object_scratch_and_threads_as_they_were(call):
+    adata, untouched, function = call
+    matrices = dict(underlying(adata))
+    held = ACCOUNTANT.held
+    with pytest.raises(KeyboardInterrupt):
+        function(adata)
+    for thread in threading.enumerate():
+        if thread.name.startswith("scanpy-oom_"):
+            thread.join(timeout=10)
+            assert not thread.is_alive()
+    assert ACCOUNTANT.held == held
+    for slot, matrix in underlying(adata):
+        assert matrix is matrices[slot], slot
+        assert list(matrix.copies) == []
+    assert_same_anndata(untouched, adata)
+    function(adata)  # and it works when it is called again
+    function(untouched)
+    assert_same_anndata(untouched, adata)
+    assert np.all(adata.obs_names == untouched.obs_names)
