@@ -74,7 +74,7 @@ def test_a_matrix_too_small_to_be_made_is_refused(
 
 def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "missing.h5ad"
-    assert refusal([path], capsys) == f"scanpy-oom demo: There is no file {path}.\n"
+    assert refusal([path], capsys) == f"scanpy-oom demo: There is no such file: {path}\n"
 
 
 def test_a_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,9 @@ LAYERS = [
     {"matrix"},
     {"kernels"},
     {"io"},
-    {"errors", "settings"},
+    {"memory"},
+    {"settings"},
+    {"errors", "machine"},
 ]
 HEIGHT = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 

@@ -75,9 +75,15 @@ def _demo(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     try:
         return run_demo(Options(file=args.file, out=args.out, **made))
     except (UnsuitableInput, OOMError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error  # without the number and the path that OSError adds
-        sys.stderr.write(f"scanpy-oom demo: {reason}\n")
+        sys.stderr.write(f"scanpy-oom demo: {_reason(error)}\n")
         return 2
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, without the number of the system's error."""
+    said = getattr(error, "strerror", None) or str(error)
+    file = getattr(error, "filename", None)
+    return said if file is None or str(file) in said else f"{said}: {file}"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from scanpy_oom import MemoryBudgetExceeded, OOMMatrix, Override, hookimpl, sett
 from scanpy_oom.dispatch.manager import plugin_manager
 from scanpy_oom.dispatch.patching import patch, unpatch
 from scanpy_oom.dispatch.table import BUILTIN
+from scanpy_oom.passes import budget
 
 Snapshot = Callable[[ad.AnnData], dict[str, object]]
 
@@ -256,6 +257,8 @@ def test_it_is_said_once_for_each_function(oom: ad.AnnData, log: io.StringIO) ->
 def test_what_would_not_fit_is_refused_before_anything_happens(
     oom: ad.AnnData, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for what in ("LIBRARIES", "SMALLEST_BLOCK"):  # next to which these matrices are nothing
+        monkeypatch.setattr(budget, what, 0)
     monkeypatch.setattr(settings, "memory_limit", oom.X.nbytes_in_memory * 1.5)
     before = snapshot(oom)
     sc.tl.score_genes(oom, ["gene1"], use_raw=False, score_name="fits")

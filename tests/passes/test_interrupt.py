@@ -63,7 +63,9 @@ def call(request, tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_module, "fetch", fetch_and_interrupt)
     monkeypatch.setattr(staging, "IN_MEMORY", 0)
-    return adata, untouched, function
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever started the tests may ignore
+    yield adata, untouched, function
+    signal.signal(signal.SIGINT, handler)
 
 
 def test_an_interrupt_leaves_the_object_scratch_and_threads_as_they_were(call):

@@ -77,6 +77,15 @@ class Interrupting(Reduction):
         return None
 
 
+@pytest.fixture
+def _interruptible():
+    """SIGINT raises, also where whoever started the tests had it ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_stops_the_pass(stored):
     before = record.totals().passes
     with pytest.raises(KeyboardInterrupt):
