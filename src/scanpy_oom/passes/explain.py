@@ -1,0 +1,226 @@
+"""What passes will cost, before they run: by the decisions of the runner itself, without reading values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..io.csc import CSCSource
+from ..matrix import OOMMatrix
+from ..matrix.copies import Copies
+from ..settings import format_bytes
+from .budget import BYTES_PER_ENTRY
+from .columns import reads_by_columns
+from .explanation import PlannedPass
+from .extent import column_extent, row_extent
+from .feed import Feed, SourceFeed
+from .run import COLUMN_ENTRIES, Request, _Pass, _Wish
+from .stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from ..io.source import CSRBlock
+    from .choice import ColumnChoice
+    from .outline import Step
+    from .reductions import Reduction
+
+__all__ = ["explain_steps"]
+
+WORDS = {
+    "AxisStatistics": "sums and counts of rows and columns",
+    "ClassSums": "column sums",
+    "CollectDense": "all values, as an array",
+    "CollectSparse": "all values, as a CSR matrix",
+    "ExtremaReduction": "smallest and largest value",
+    "Gram": "Gram matrix",
+    "GramProduct": "product with the Gram matrix",
+    "GroupMeanVar": "means and variances by group",
+    "GroupMoments": "moments by group",
+    "GroupWelford": "means and variances by group",
+    "HighlyExpressed": "highly expressed columns",
+    "LeftProduct": "product from the left",
+    "RightProduct": "projection",
+    "SetSums": "row sums over sets of columns",
+    "TopSums": "row sums of the largest values",
+}
+"""What reductions compute; those that are not here go by their names."""
+
+
+class _ComingStage(Feed):
+    """A stage that an earlier pass of the plan will leave."""
+
+    def __init__(self, number: int, source_feed: Feed, columns: NDArray[np.intp] | None, share: float) -> None:
+        self.columns = columns
+        self.number = number
+        self.exact = columns is None
+        self._feed = source_feed
+        self._share = share
+
+    def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        sizes = self._feed.sizes(rows)
+        return sizes if self.exact else np.rint(sizes * self._share).astype(np.int64)
+
+    def read(self, rows: NDArray[np.intp], choice: ColumnChoice | None = None) -> CSRBlock:
+        msg = "This stage has not been written yet."
+        raise RuntimeError(msg)
+
+
+def explain_steps(steps: Iterable[Step], matrix: str) -> tuple[PlannedPass, ...]:
+    """Plan passes that come one after the other, of which later ones read the stages that earlier ones leave.
+
+    Nothing is fetched but the offsets of rows, or of columns where the source is stored by columns.
+
+    Parameters
+    ----------
+    steps
+        The passes.
+    matrix
+        The matrix that they read, as users write it.
+
+    Raises
+    ------
+    MemoryBudgetExceeded
+        If one of them takes more than ``settings.memory_limit``, as it would where it runs.
+    """
+    planner = _Planner(matrix)
+    return tuple(planner.explain(step) for step in steps)
+
+
+class _Planner:
+    """Plans passes, and keeps the stages that they will leave."""
+
+    def __init__(self, matrix: str) -> None:
+        self._matrix = matrix
+        self._n = 0
+        self._coming: list[tuple[Copies, _ComingStage]] = []
+
+    def explain(self, step: Step) -> PlannedPass:
+        self._n += 1
+        lead = step.requests[0].matrix
+        reductions = [reduction for request in step.requests for reduction in request.reductions]
+        if len(step.requests) == 1 and reads_by_columns(lead) and all(r.by_columns for r in reductions):
+            return self._by_columns(step, reductions)
+        requests = [Request(self._with_coming(request.matrix), request.reductions) for request in step.requests]
+        coming = _Pass(requests, _Wish(step.stage, step.reuse))
+        leaves = ""
+        if coming.staging is not None:
+            coming.staging.discard()
+            leaves = self._leave(lead, coming)
+        return self._planned(step, coming, reductions, leaves)
+
+    def _with_coming(self, matrix: OOMMatrix) -> OOMMatrix:
+        """Return the matrix as it will be once earlier passes have left their stages."""
+        copies = Copies(above=matrix.copies)
+        for where, stage in self._coming:
+            if where is matrix.copies or where is matrix.copies.top():
+                copies.add(stage)
+        return OOMMatrix(matrix.source, matrix.selection, matrix.chain, matrix.statistics, copies)
+
+    def _leave(self, lead: OOMMatrix, coming: _Pass) -> str:
+        """Keep the stage that a pass will leave, where :meth:`Staging.finish` puts it; say what it is."""
+        assert coming.staging is not None
+        everything = coming.staging.takes_all_columns
+        columns = None if everything or lead.selection.columns is None else np.sort(lead.selection.columns)
+        fed = lead.source.shape[1] if coming.feed.columns is None else coming.feed.columns.size
+        share = 1.0 if columns is None else _share(lead, coming, columns.size / max(fed, 1))
+        top = everything and lead.selection.rows is None
+        stage = _ComingStage(self._n, coming.feed, columns, share)
+        self._coming.append((lead.copies.top() if top else lead.copies, stage))
+        return "a compact copy of " + ("all columns" if columns is None else f"{columns.size:,} columns")
+
+    def _planned(self, step: Step, coming: _Pass, reductions: Sequence[Reduction], leaves: str) -> PlannedPass:
+        feed, plan, share = coming.feed, coming.plan, coming.share
+        in_order = any(reduction.in_order for reduction in reductions)
+        tasks = plan.tasks(0 if in_order else coming.partial_nbytes)
+        rows = np.arange(plan.n_rows, dtype=np.intp) if plan.rows is None else plan.rows
+        counted = not (isinstance(feed, SourceFeed) and _rows_uncounted(coming.lead))
+        if counted:
+            n_entries = sum(int(feed.sizes(rows[start:stop]).sum()) for start, stop in tasks)
+            n_blocks = sum(1 for task in tasks for _ in plan.blocks(*task))
+        else:  # to count the entries of rows, all indices would have to be read
+            source = coming.lead.source
+            n_entries = source.nnz * plan.n_rows // max(source.shape[0], 1)
+            n_blocks = max(len(tasks), -(-n_entries // share.entries))
+        n_bytes, certain = 0, True
+        if isinstance(feed, SourceFeed):
+            n_bytes, certain = row_extent(coming.lead.source, plan.rows, in_order=share.n_threads == 1 or n_blocks == 1)
+        estimated = isinstance(feed, _ComingStage)
+        held = min(share.blocks_nbytes, n_entries * BYTES_PER_ENTRY) + share.partials_nbytes
+        return PlannedPass(
+            computes=_in_words(reductions),
+            reductions=tuple(type(reduction).__name__ for reduction in reductions),
+            matrix=self._matrix,
+            shape=coming.lead.shape,
+            reads=_where_from(feed, coming.lead),
+            n_bytes=n_bytes,
+            n_entries=n_entries,
+            n_blocks=n_blocks,
+            n_threads=share.n_threads,
+            peak=held + step.workspace,
+            leaves=leaves,
+            bytes_certain=certain,
+            entries_certain=counted and not (estimated and not feed.exact),
+            blocks_certain=counted and not estimated,
+            repeats=step.repeats,
+        )
+
+    def _by_columns(self, step: Step, reductions: Sequence[Reduction]) -> PlannedPass:
+        """Plan a pass over the columns of a column-compressed source, some at a time."""
+        matrix = step.requests[0].matrix
+        source = matrix.source
+        assert isinstance(source, CSCSource)
+        offsets = source.column_offsets()
+        columns = np.arange(matrix.shape[1]) if matrix.selection.columns is None else matrix.selection.columns
+        n_entries = int(np.subtract(offsets[columns + 1], offsets[columns], dtype=np.int64).sum())
+        coming = _Pass([Request(matrix, reductions)], _Wish(stage=False, reuse=False))
+        n_parts = max(1, -(-n_entries // COLUMN_ENTRIES))
+        share, (n_bytes, certain) = coming.share, column_extent(source, matrix.selection.columns)
+        part = min(n_entries, COLUMN_ENTRIES)
+        return PlannedPass(
+            computes=_in_words(reductions),
+            reductions=tuple(type(reduction).__name__ for reduction in reductions),
+            matrix=self._matrix,
+            shape=matrix.shape,
+            reads=f"columns of {source.location}",
+            n_bytes=n_bytes,
+            n_entries=n_entries,
+            n_blocks=n_parts * len(coming.plan.tasks(coming.partial_nbytes)),
+            n_threads=share.n_threads,
+            peak=min(share.blocks_nbytes, part * BYTES_PER_ENTRY) + share.partials_nbytes + 12 * part + step.workspace,
+            bytes_certain=certain,
+            blocks_certain=False,
+            repeats=step.repeats,
+        )
+
+
+def _rows_uncounted(matrix: OOMMatrix) -> bool:
+    """Tell whether the entries of rows are not known before the first of them is read."""
+    return isinstance(matrix.source, CSCSource) and not matrix.source.has_rows
+
+
+def _share(lead: OOMMatrix, coming: _Pass, by_number: float) -> float:
+    """Estimate which part of the entries lies in the columns that are shown: by their counts, if these are known."""
+    known = lead.statistics.known.get("col_nnz")
+    rows = np.arange(lead.source.shape[0]) if lead.selection.rows is None else lead.selection.rows
+    if known is None or lead.chain.background is not None or _rows_uncounted(lead):
+        return by_number
+    return min(float(known.sum()) / max(float(coming.feed.sizes(rows).sum()), 1.0), 1.0)
+
+
+def _in_words(reductions: Sequence[Reduction]) -> str:
+    names = [type(reduction).__name__ for reduction in reductions]
+    return " and ".join(dict.fromkeys(WORDS.get(name, name) for name in names))
+
+
+def _where_from(feed: Feed, lead: OOMMatrix) -> str:
+    if isinstance(feed, _ComingStage):
+        return f"the copy that pass {feed.number} leaves"
+    if isinstance(feed, Stage):
+        columns = "all columns" if feed.columns is None else f"{feed.columns.size:,} columns"
+        where = "in memory" if feed.in_memory else "in a scratch file"
+        return f"a compact copy of {columns}, {format_bytes(feed.nbytes)} {where}"
+    return lead.source.location
