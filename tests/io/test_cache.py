@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
 from scanpy_oom.io.cache import LRUCache
 
 
@@ -38,3 +44,34 @@ def test_clear_drops_everything():
     cache.clear()
     assert cache.get("a") is None
     assert cache.nbytes == 0
+
+
+def test_one_thread_makes_what_several_ask_for():
+    cache = LRUCache(100)
+    made, start = [], threading.Barrier(4)
+
+    def make():
+        made.append(1)
+        time.sleep(0.05)
+        return "value", 5
+
+    def ask(_):
+        start.wait()
+        return cache.get_or_make("key", make)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(4))) == ["value"] * 4
+    assert made == [1]
+    assert cache.nbytes == 5
+
+
+def test_what_could_not_be_made_is_made_by_the_next_who_asks():
+    cache = LRUCache(100)
+
+    def fail():
+        msg = "planted"
+        raise OSError(msg)
+
+    with pytest.raises(OSError, match="planted"):
+        cache.get_or_make("key", fail)
+    assert cache.get_or_make("key", lambda: ("value", 5)) == "value"

@@ -77,7 +77,7 @@ def test_the_file_is_inflated_once_and_no_step_makes_more_passes_than_it_may(ada
     }
     read = {step: n for step, (_, n) in found.items() if n}
     assert list(read) == ["qc"]
-    assert read["qc"] <= 1.05 * source.nbytes  # two threads may fetch the chunk on their border
+    assert read["qc"] <= source.nbytes
     if size == "large":
         assert [r.reductions for r in record.recent()[-3:-1]] == [("Gram", "ClassSums"), ("RightProduct",)]
 

@@ -135,6 +135,7 @@ def test_entries_that_are_unsorted_or_repeated_are_staged_in_order_and_summed(tm
 
 def test_it_lies_in_memory_while_it_is_small_and_in_scratch_from_then_on(path, monkeypatch, tmp_path):
     monkeypatch.setattr(settings, "_scratch_dir", tmp_path)
+    gc.collect()
     before = ACCOUNTANT.held.get("stages", 0)
     x = opened(path).X
     sums(x)

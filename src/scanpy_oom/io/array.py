@@ -70,17 +70,22 @@ class StoredArray:
         return self.read(Runs(*ends) if len(self) else Runs(ends[0][:0], ends[1][:0]))
 
     def _chunk(self, i: int, *, keep: bool) -> NDArray[Any]:
+        if keep:
+            return self._cache.get_or_make(i, lambda: _with_size(self._decode(i)))
         values = self._cache.get(i)
-        if values is None:
-            values = self._convert(self.chunks.read(i), i * self.chunks.chunk_shape[0])
-            if keep:
-                self._cache.put(i, values, values.nbytes)
-        return values
+        return self._decode(i) if values is None else values
+
+    def _decode(self, i: int) -> NDArray[Any]:
+        return self._convert(self.chunks.read(i), i * self.chunks.chunk_shape[0])
 
     def close(self) -> None:
         """Release what reading keeps."""
         self._cache.clear()
         self.chunks.close()
+
+
+def _with_size(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    return values, values.nbytes
 
 
 def to_values(dtype: np.dtype[Any]) -> Convert:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from .locks import ForkSafeLock
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
 __all__ = ["LRUCache"]
 
@@ -29,6 +29,7 @@ class LRUCache(Generic[T]):
         self.nbytes = 0
         self._lock = ForkSafeLock()
         self._entries: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+        self._turns: dict[Hashable, ForkSafeLock] = {}
 
     def get(self, key: Hashable) -> T | None:
         """Give the value of `key`, or `None`."""
@@ -48,6 +49,21 @@ class LRUCache(Generic[T]):
             while self.nbytes > self.capacity and len(self._entries) > 1:
                 _, (_, dropped) = self._entries.popitem(last=False)
                 self.nbytes -= dropped
+
+    def get_or_make(self, key: Hashable, make: Callable[[], tuple[T, int]]) -> T:
+        """Give the value of `key`; if there is none, that of `make`, with its bytes, which one thread alone calls."""
+        with self._lock:
+            turn = self._turns.setdefault(key, ForkSafeLock())
+        try:
+            with turn:
+                value = self.get(key)
+                if value is None:
+                    value, nbytes = make()
+                    self.put(key, value, nbytes)
+                return value
+        finally:
+            with self._lock:
+                self._turns.pop(key, None)
 
     def clear(self) -> None:
         """Drop everything."""

@@ -87,14 +87,15 @@ class DenseSource(HDF5Source):
         return [self._tile(pieces.chunk, j, keep=True).rows(wanted) for j in columns]
 
     def _tile(self, i: int, j: int, *, keep: bool) -> Tile:
+        if keep:
+            return self._cache.get_or_make((i, j), lambda: (tile := self._compressed(i, j), tile.nbytes))
         tile = self._cache.get((i, j))
-        if tile is None:
-            values = to_values(kernel_dtype(self.dtype))(self._chunks.read(i, j), 0)
-            block = np.require(values, requirements=["C", "W"])
-            tile = compress_rows(block, j * self._chunks.chunk_shape[1])
-            if keep:
-                self._cache.put((i, j), tile, tile.nbytes)
-        return tile
+        return self._compressed(i, j) if tile is None else tile
+
+    def _compressed(self, i: int, j: int) -> Tile:
+        values = to_values(kernel_dtype(self.dtype))(self._chunks.read(i, j), 0)
+        block = np.require(values, requirements=["C", "W"])
+        return compress_rows(block, j * self._chunks.chunk_shape[1])
 
     def close(self) -> None:
         """Release the file. Reading from a closed source raises ValueError."""
