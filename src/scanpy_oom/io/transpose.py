@@ -199,7 +199,7 @@ class RowMajorCopy:
         dtype = kernel_dtype(arrays.dtype)
         check_scratch_space(arrays.nnz * (8 + dtype.itemsize), f"A copy of {arrays.location} by rows")
         self._offsets = offsets
-        with ExitStack() as on_failure:
+        with ExitStack() as on_failure, ACCOUNTANT.reserve(sorting=_sorting_nbytes(offsets)):
             self._columns = on_failure.enter_context(ScratchArray(np.dtype(np.int32)))
             self._values = on_failure.enter_context(ScratchArray(dtype))
             with ScratchArray(np.dtype(np.int32)) as rows:
@@ -284,6 +284,13 @@ def _bucket_edges(offsets: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     n = min(2**22, max(2**21, nnz // 512), ACCOUNTANT.available() // (_BYTES_PER_ENTRY * settings.n_threads))
     cuts = np.searchsorted(offsets, np.arange(0, nnz, max(1, n)))
     return np.unique(np.concatenate([[0], cuts, [n_rows]])).astype(np.int64)
+
+
+def _sorting_nbytes(offsets: NDArray[np.integer[Any]]) -> int:
+    """Return the bytes that the buckets take that are sorted at a time."""
+    edges = _bucket_edges(offsets)
+    largest = int(np.diff(offsets[edges].astype(np.int64)).max(initial=0))
+    return largest * _BYTES_PER_ENTRY * settings.n_threads
 
 
 @contextmanager

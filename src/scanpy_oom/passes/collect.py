@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from ..memory import ACCOUNTANT
 from ..settings import settings
 from .budget import require
 from .reductions import Reduction
@@ -56,6 +57,7 @@ class CollectDense(Reduction):
         return results[0] if len(results) == 1 else np.hstack(results)
 
     def result(self, total: None) -> NDArray:
+        ACCOUNTANT.hold(self._out, "results", self._out.nbytes)
         return self._out
 
 
@@ -121,4 +123,5 @@ class CollectSparse(Reduction):
         columns = self._matrix.selection.columns
         if columns is not None and (np.diff(columns) < 0).any():
             out.sort_indices()
+        ACCOUNTANT.hold(out, "results", out.data.nbytes + out.indices.nbytes + out.indptr.nbytes)
         return out

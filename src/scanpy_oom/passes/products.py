@@ -9,6 +9,7 @@ from scipy import sparse
 
 from ..kernels import accumulate_gram_dense, accumulate_gram_pairs, left_product, right_product
 from ..kernels.gram import dense_is_cheaper
+from ..memory import ACCOUNTANT
 from .arrays import mapped_zeros
 from .reductions import Reduction
 
@@ -74,6 +75,7 @@ class RightProduct(Reduction):
         return None
 
     def result(self, total: None) -> NDArray:
+        ACCOUNTANT.hold(self._out, "results", self._out.nbytes)
         return self._out
 
 
