@@ -11,13 +11,37 @@ from weakref import finalize
 from .settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["ACCOUNTANT", "Accountant", "Kind"]
+__all__ = ["ACCOUNTANT", "Accountant", "Holding", "Kind"]
 
-Kind = Literal["blocks", "partial results", "stages", "sorting", "results"]
+Kind = Literal["blocks", "partial results", "stages", "statistics", "caches", "sorting", "results"]
 """What memory is taken for. `"results"` are those that stay with the user (coordinates, matrices brought into memory):
 they are counted and shown, and are no part of the limit."""
+
+
+class Holding:
+    """A number of bytes that an :class:`Accountant` counts.
+
+    Parameters
+    ----------
+    accountant
+        Who counts.
+    kind
+        What for.
+    """
+
+    __slots__ = ("_accountant", "_kind", "_nbytes")
+
+    def __init__(self, accountant: Accountant, kind: Kind) -> None:
+        self._accountant = accountant
+        self._kind = kind
+        self._nbytes = 0
+
+    def set(self, nbytes: int) -> None:
+        """Count `nbytes` from now on."""
+        change, self._nbytes = nbytes - self._nbytes, nbytes
+        self._accountant.add({self._kind: change})
 
 
 class Accountant:
@@ -32,18 +56,21 @@ class Accountant:
     def reserve(self, **amounts: int) -> Iterator[None]:
         """Count these bytes for the time of the context, by :data:`Kind` with underscores for spaces."""
         kinds = {name.replace("_", " "): nbytes for name, nbytes in amounts.items()}
-        self._add(kinds)
+        self.add(kinds)
         try:
             yield
         finally:
-            self._add({kind: -nbytes for kind, nbytes in kinds.items()})
+            self.add({kind: -nbytes for kind, nbytes in kinds.items()})
 
-    def hold(self, owner: object, kind: Kind, nbytes: int) -> finalize:
-        """Count bytes for as long as `owner` lives, or until what is returned is called."""
-        self._add({kind: nbytes})
-        return finalize(owner, self._add, {kind: -nbytes})
+    def hold(self, owner: object, kind: Kind, nbytes: int = 0) -> Holding:
+        """Count bytes for as long as `owner` lives; their number can be changed."""
+        holding = Holding(self, kind)
+        holding.set(nbytes)
+        finalize(owner, holding.set, 0)
+        return holding
 
-    def _add(self, amounts: dict[str, int]) -> None:
+    def add(self, amounts: Mapping[str, int]) -> None:
+        """Count more bytes, or fewer where numbers are negative, by kind."""
         with self._lock:
             self._held.update(amounts)
             self._peak = max(self._peak, self.in_use)

@@ -44,6 +44,11 @@ CALLS = {
 }
 
 
+def without_caches() -> dict[str, int]:
+    """What is held, but for chunks of files: these may stay."""
+    return {kind: nbytes for kind, nbytes in ACCOUNTANT.held.items() if kind != "caches"}
+
+
 @pytest.fixture(params=CALLS)
 def call(request, tmp_path, monkeypatch):
     """An AnnData, the same again, and a call that is interrupted while its first block is fetched."""
@@ -71,14 +76,14 @@ def call(request, tmp_path, monkeypatch):
 def test_an_interrupt_leaves_the_object_scratch_and_threads_as_they_were(call):
     adata, untouched, function = call
     matrices = dict(underlying(adata))
-    held = ACCOUNTANT.held
+    held = without_caches()
     with pytest.raises(KeyboardInterrupt):
         function(adata)
     for thread in threading.enumerate():
-        if thread.name.startswith("scanpy-oom_"):
+        if thread.name.startswith("scanpy-oom_") and thread.ident is not None:  # else it was about to be started
             thread.join(timeout=10)
             assert not thread.is_alive()
-    assert ACCOUNTANT.held == held
+    assert without_caches() == held
     for slot, matrix in underlying(adata):
         assert matrix is matrices[slot], slot
         assert list(matrix.copies) == []

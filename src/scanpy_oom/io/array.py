@@ -23,7 +23,7 @@ __all__ = ["Convert", "StoredArray", "check_indices", "to_values"]
 Convert = Callable[["NDArray[Any]", int], "NDArray[Any]"]
 """Turns the decoded values of a chunk, the first of which has the given position, into what the caller wants."""
 
-_CACHE_NBYTES = 2**23
+_CACHE_NBYTES = 2**22
 
 
 class StoredArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from ..memory import ACCOUNTANT
 from .locks import ForkSafeLock
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class LRUCache(Generic[T]):
         self.nbytes = 0
         self._lock = ForkSafeLock()
         self._entries: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+        self._holding = ACCOUNTANT.hold(self, "caches")
         self._turns: dict[Hashable, ForkSafeLock] = {}
 
     def get(self, key: Hashable) -> T | None:
@@ -49,6 +51,7 @@ class LRUCache(Generic[T]):
             while self.nbytes > self.capacity and len(self._entries) > 1:
                 _, (_, dropped) = self._entries.popitem(last=False)
                 self.nbytes -= dropped
+            self._holding.set(self.nbytes)
 
     def get_or_make(self, key: Hashable, make: Callable[[], tuple[T, int]]) -> T:
         """Give the value of `key`; if there is none, that of `make`, with its bytes, which one thread alone calls."""
@@ -70,3 +73,4 @@ class LRUCache(Generic[T]):
         with self._lock:
             self._entries.clear()
             self.nbytes = 0
+            self._holding.set(0)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ScratchArray", "ScratchSpaceError", "check_scratch_space", "room_for_copies"]
+__all__ = ["ScratchArray", "ScratchSpaceError", "check_scratch_space", "lies_in_memory", "room_for_copies"]
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -121,7 +121,7 @@ def check_scratch_space(n_bytes: int, purpose: str) -> None:
     if not folder.is_dir():
         msg = f"settings.scratch_dir is {folder}, which is no folder. Set it to one that exists."
         raise ScratchSpaceError(msg)
-    if _lies_in_memory(folder) and n_bytes > settings.memory_limit:
+    if lies_in_memory(folder) and n_bytes > settings.memory_limit:
         msg = (
             f"{purpose} takes {format_bytes(n_bytes)} of scratch space. {folder} lies in memory, "
             f"and settings.memory_limit is {format_bytes(settings.memory_limit)}. "
@@ -147,7 +147,7 @@ def room_for_copies() -> int:
         msg = f"settings.scratch_dir is {folder}, which is no folder"
         raise ScratchSpaceError(msg)
     free = shutil.disk_usage(folder).free // 2
-    return min(free, settings.memory_limit // 4) if _lies_in_memory(folder) else free
+    return min(free, settings.memory_limit // 4) if lies_in_memory(folder) else free
 
 
 def _no_space(folder: Path, n_bytes: int, purpose: str = "Writing scratch files") -> ScratchSpaceError:
@@ -159,7 +159,8 @@ def _no_space(folder: Path, n_bytes: int, purpose: str = "Writing scratch files"
     return ScratchSpaceError(errno.ENOSPC, msg)
 
 
-def _lies_in_memory(folder: Path) -> bool:
+def lies_in_memory(folder: Path) -> bool:
+    """Tell whether what is written to a folder takes memory, as on tmpfs."""
     here = folder.resolve()
     mounts = {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}
     nearest = next((str(path) for path in (here, *here.parents) if str(path) in mounts), "")

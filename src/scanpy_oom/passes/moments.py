@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels import axis_statistics, group_moments
 from ..matrix.statistics import COLUMN_STATISTICS, ROW_STATISTICS, Statistics
+from ..memory import ACCOUNTANT
 from .reductions import Reduction
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class AxisStatistics(Reduction):
         if self._background is not None:
             total.add_unstored(self._background.class_counts(self._row_sum.size), self._background.values)
         col_sum, col_sumsq, col_nnz, col_npos = np.ascontiguousarray(total.moments.sum(axis=0).T)
+        for values in (self._row_sum, self._row_nnz, self._row_npos):
+            ACCOUNTANT.hold(values, "statistics", values.nbytes)
         return Statistics(
             {
                 "row_sum": self._row_sum,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import blosc2
 import numpy as np
 
-from ..io.scratch import ScratchArray, ScratchSpaceError, room_for_copies
+from ..io.scratch import ScratchArray, ScratchSpaceError, lies_in_memory, room_for_copies
 from ..io.source import CSRBlock
 from ..kernels import decode_deltas, encode_deltas, narrow_counts
 from ..memory import ACCOUNTANT
@@ -66,7 +66,8 @@ class _Store:
         self._file: ScratchArray | None = None
         self._memory: list[bytes] = []
         self._starts: dict[int, int] = {}
-        self._release = ACCOUNTANT.hold(self, "stages", 0)
+        self._takes_memory = True
+        self._holding = ACCOUNTANT.hold(self, "stages")
         self.nbytes = 0
 
     @property
@@ -91,10 +92,10 @@ class _Store:
             if self._file is None and self.nbytes <= self._in_memory:
                 self._starts[at] = len(self._memory)
                 self._memory.append(content)
-                self._release()
-                self._release = ACCOUNTANT.hold(self, "stages", self.nbytes)
+                self._count()
                 return at
             file = self._file or self._spill()
+            self._count()
             if self.nbytes > self._room:
                 msg = f"it takes more than {format_bytes(self._room)}, its share of the space in {settings.scratch_dir}"
                 raise NoRoomError(msg)
@@ -110,8 +111,11 @@ class _Store:
         for at, k in self._starts.items():
             self._write(file, self._memory[k], at)
         self._memory, self._starts, self._file = [], {}, file
-        self._release()
+        self._takes_memory = lies_in_memory(settings.scratch_dir)
         return file
+
+    def _count(self) -> None:
+        self._holding.set(self.nbytes if self._takes_memory else 0)
 
     def _write(self, file: ScratchArray, content: bytes, at: int) -> None:
         try:
@@ -134,7 +138,7 @@ class _Store:
             if self._file is not None:
                 self._file.close()
             self._memory, self._starts = [], {}
-            self._release()
+            self._holding.set(0)
 
 
 class Stage(Feed):
