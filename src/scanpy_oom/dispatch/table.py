@@ -32,30 +32,42 @@ class Override:
         `None` if there is none yet: then scanpy's own function runs, with the matrices that it uses in memory.
     uses
         Which matrices a call would use (see :mod:`scanpy_oom.dispatch.rules`).
+    plan
+        A function that takes the same arguments and returns the :class:`~scanpy_oom.passes.outline.Outline` of the
+        passes that the implementation would make, or where it is. It raises what the implementation would, and reads
+        and changes nothing. `None` if they cannot be told beforehand.
     """
 
     function: str
     implementation: Callable[..., Any] | str | None = None
     uses: rules.Rule = rules.chosen
+    plan: Callable[..., Any] | str | None = None
+
+
+def _builtin(function: str, module: str, uses: rules.Rule = rules.chosen) -> Override:
+    """Give an override whose implementation has the name of the function, and its plan that with `plan_` before it."""
+    name = function.rpartition(".")[2]
+    where = f"scanpy_oom.{module}"
+    return Override(function, f"{where}:{name}", uses, f"{where}:plan_{name}")
 
 
 BUILTIN = (
     # sc.pp
-    Override("pp.calculate_qc_metrics", "scanpy_oom.pp._qc:calculate_qc_metrics"),
+    _builtin("pp.calculate_qc_metrics", "pp._qc"),
     Override("pp.combat", None, rules.x),
     Override("pp.downsample_counts", None, rules.x),
-    Override("pp.filter_cells", "scanpy_oom.pp._simple:filter_cells", rules.x),
-    Override("pp.filter_genes", "scanpy_oom.pp._simple:filter_genes", rules.x),
+    _builtin("pp.filter_cells", "pp._simple", rules.x),
+    _builtin("pp.filter_genes", "pp._simple", rules.x),
     Override("pp.filter_genes_dispersion", None, rules.x),
-    Override("pp.highly_variable_genes", "scanpy_oom.pp._highly_variable_genes:highly_variable_genes"),
-    Override("pp.log1p", "scanpy_oom.pp._simple:log1p"),
+    _builtin("pp.highly_variable_genes", "pp._highly_variable_genes"),
+    _builtin("pp.log1p", "pp._simple"),
     Override("pp.neighbors", None, rules.representation),
     Override("pp.normalize_per_cell", None, rules.every_layer),
-    Override("pp.normalize_total", "scanpy_oom.pp._normalization:normalize_total"),
-    Override("pp.pca", "scanpy_oom.pp._pca:pca"),
+    _builtin("pp.normalize_total", "pp._normalization"),
+    _builtin("pp.pca", "pp._pca"),
     Override("pp.recipe_weinreb17", None, rules.x),
     Override("pp.regress_out"),
-    Override("pp.scale", "scanpy_oom.pp._scale:scale"),
+    _builtin("pp.scale", "pp._scale"),
     Override("pp.scrublet", None, rules.x_of_all),
     Override("pp.scrublet_simulate_doublets"),
     Override("pp.sqrt", None, rules.x),
@@ -63,7 +75,7 @@ BUILTIN = (
     Override("tl.dendrogram", None, rules.dendrogram),
     Override("tl.filter_rank_genes_groups", None, rules.filtered_genes),
     Override("tl.ingest", None, rules.x_of_all),
-    Override("tl.rank_genes_groups", "scanpy_oom.tl._rank_genes_groups:rank_genes_groups", rules.raw_if_present),
+    _builtin("tl.rank_genes_groups", "tl._rank_genes_groups", rules.raw_if_present),
     Override("tl.score_genes", None, rules.raw_if_present),
     Override("tl.tsne", None, rules.representation),
     Override("tl.umap", None, rules.neighbors_representation),

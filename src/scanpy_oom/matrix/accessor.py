@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 import anndata
 from anndata import AnnData  # at run time: anndata checks the annotation when the accessor is registered
 
-from .card import Card, matrix_card
+from .card import Card, explained, matrix_card
 from .oommatrix import OOMMatrix
 from .registrations import underlying
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["OOMAccessor"]
+
+_PLANNER = "scanpy_oom.dispatch.explain"
+"""What plans scanpy calls, which stands above: named, not imported."""
 
 
 @anndata.register_anndata_namespace("oom")
@@ -57,16 +61,45 @@ class OOMAccessor:
         for _, matrix in self._matrices():
             matrix.source.close()
 
-    def explain(self) -> str:
-        """Return, as text, each matrix with its source, its chain, what is known of it and what a pass would read."""
-        return str(self)
+    def explain(self, function: str | None = None, /, *args: Any, **arguments: Any) -> Any:
+        """Tell what is known of each matrix, or what a scanpy call would cost, before it runs.
+
+        No values are read, and nothing is changed: at most the offsets of rows (or columns) are fetched, once.
+
+        Parameters
+        ----------
+        function
+            A scanpy function: `"pca"`, `"pp.pca"` or `"sc.pp.pca"`. None for the matrices.
+        args, arguments
+            Its further arguments, after the AnnData.
+
+        Returns
+        -------
+        For the matrices, a text: the chain of each, its source, what is staged, which statistics are known. For a
+        function, an :class:`~scanpy_oom.passes.explanation.Explanation`, which shows the plan where it is printed.
+
+        Raises
+        ------
+        ValueError
+            If scanpy has no such function.
+        TypeError
+            If it does not take these arguments.
+        """
+        if function is not None:
+            return importlib.import_module(_PLANNER).explain(self._adata, function, args, arguments)
+        if args or arguments:
+            msg = f"Arguments {[*args, *arguments]} are given, and no function: `adata.oom.explain('pca', n_comps=30)`."
+            raise TypeError(msg)
+        return self._text([explained(matrix, slot) for slot, matrix in self._matrices()])
 
     def _cards(self) -> list[Card]:
         return [matrix_card(matrix, slot) for slot, matrix in self._matrices()]
 
     def __repr__(self) -> str:
+        return self._text(self._cards())
+
+    def _text(self, cards: list[Card]) -> str:
         n_obs, n_vars = self._adata.shape
-        cards = self._cards()
         head = f"AnnData of {n_obs:,} × {n_vars:,}, " + ("out of memory" if cards else "in memory")
         return "\n".join([head, *(str(card) for card in cards)])
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from ..settings import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .copies import Copy
     from .oommatrix import OOMMatrix
 
-__all__ = ["Card", "matrix_card"]
+__all__ = ["Card", "explained", "matrix_card"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,31 @@ def matrix_card(matrix: OOMMatrix, slot: str = "OOMMatrix") -> Card:
         ("in memory", f"would take {format_bytes(matrix.nbytes_in_memory)}"),
         ("read so far", format_bytes(source.bytes_read)),
     ]
-    known = sorted(matrix.statistics.known)
-    if known:
-        rows.append(("known", ", ".join(known)))
+    if matrix.statistics.known:
+        rows.append(("known", _known(matrix)))
     return Card(slot, tuple(rows))
+
+
+def explained(matrix: OOMMatrix, slot: str) -> Card:
+    """Return the card of one matrix, with what is staged and known of it, and where passes would read."""
+    card = matrix_card(matrix, slot)
+    rows = [row for row in card.rows if row[0] != "known"]
+    staged = list(_staged(matrix))
+    rows += [("staged", text) for text in staged] or [("staged", "nothing: passes read the file")]
+    rows.append(("known", _known(matrix) or "nothing"))
+    return Card(slot, tuple(rows))
+
+
+def _known(matrix: OOMMatrix) -> str:
+    return ", ".join(sorted(matrix.statistics.known))
+
+
+def _staged(matrix: OOMMatrix) -> Iterator[str]:
+    """Describe each compact copy, nearest first."""
+    for copy in matrix.copies:
+        columns = "all columns" if copy.columns is None else f"{copy.columns.size:,} columns"
+        yield f"{columns}, {format_bytes(copy.nbytes)} {_place(copy)}"
+
+
+def _place(copy: Copy) -> str:
+    return "in RAM" if getattr(copy, "in_memory", False) else "in scratch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 
 from scanpy import logging as logg
@@ -15,7 +16,7 @@ __all__ = ["Allotment", "allot", "announce", "require"]
 LIBRARIES = 130_000_000
 """Bytes that compiled kernels and the libraries below them take once they are loaded, whatever the data."""
 
-BYTES_PER_ENTRY = 40
+BYTES_PER_ENTRY = 48
 """Bytes that one stored entry takes while its block is read, selected, transformed and reduced."""
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 2**14, 2**18
@@ -73,6 +74,23 @@ def allot(partial_nbytes: int, what: str) -> Allotment:
         If it is not enough for one thread, one partial result beside that of all tasks, and the smallest block. The
         message says what the least limit is.
     """
+    found = _allotted(partial_nbytes)
+    if found is None:
+        gc.collect()  # what nobody uses any more may still be held by a cycle of references
+        found = _allotted(partial_nbytes)
+    if found is not None:
+        return found
+    least = 2 * partial_nbytes + SMALLEST_BLOCK * BYTES_PER_ENTRY + LIBRARIES + ACCOUNTANT.in_use
+    msg = (
+        f"{what} takes at least {format_bytes(least)} of memory, of which libraries take {format_bytes(LIBRARIES)}; "
+        f"the limit is {format_bytes(settings.memory_limit)}. Take fewer columns or groups, or raise the limit: "
+        f"`scanpy_oom.settings.memory_limit = '{format_bytes(least * 1.05)}'`."
+    )
+    raise MemoryBudgetExceeded(msg)
+
+
+def _allotted(partial_nbytes: int) -> Allotment | None:
+    """Return the division with the most tasks and threads that fits; None if none does."""
     left = ACCOUNTANT.available() - LIBRARIES
     n = settings.n_threads
     ahead = [] if partial_nbytes >= LARGE else [(n, n + 1)]
@@ -81,13 +99,7 @@ def allot(partial_nbytes: int, what: str) -> Allotment:
         entries = for_blocks // (n_threads * BYTES_PER_ENTRY)
         if entries >= SMALLEST_BLOCK:
             return Allotment(n_threads, n_tasks, min(entries, LARGEST_BLOCK), partial_nbytes)
-    least = 2 * partial_nbytes + SMALLEST_BLOCK * BYTES_PER_ENTRY + LIBRARIES + ACCOUNTANT.in_use
-    msg = (
-        f"{what} takes at least {format_bytes(least)} of memory, of which libraries take {format_bytes(LIBRARIES)}; "
-        f"the limit is {format_bytes(settings.memory_limit)}. Take fewer columns or groups, or raise the limit: "
-        f"`scanpy_oom.settings.memory_limit = '{format_bytes(least * 1.05)}'`."
-    )
-    raise MemoryBudgetExceeded(msg)
+    return None
 
 
 def require(nbytes: float, what: str, advice: str) -> None:

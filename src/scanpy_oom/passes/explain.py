@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy as np
 from ..io.csc import CSCSource
 from ..matrix import OOMMatrix
 from ..matrix.copies import Copies
+from ..matrix.transforms import NormalizeTotal, RowTotals
 from ..settings import format_bytes
-from .budget import BYTES_PER_ENTRY
 from .columns import reads_by_columns
 from .explanation import PlannedPass
 from .extent import column_extent, row_extent
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..io.source import CSRBlock
+    from ..matrix.chain import Chain
+    from ..matrix.selection import Axis
     from .choice import ColumnChoice
     from .outline import Step
     from .reductions import Reduction
@@ -52,6 +55,9 @@ WORDS = {
 
 class _ComingStage(Feed):
     """A stage that an earlier pass of the plan will leave."""
+
+    nbytes = 0
+    """Bytes that it takes yet."""
 
     def __init__(self, number: int, source_feed: Feed, columns: NDArray[np.intp] | None, share: float) -> None:
         self.columns = columns
@@ -97,6 +103,8 @@ class _Planner:
         self._matrix = matrix
         self._n = 0
         self._coming: list[tuple[Copies, _ComingStage]] = []
+        self._rows_met: list[Axis] = []
+        self._fetched = False
 
     def explain(self, step: Step) -> PlannedPass:
         self._n += 1
@@ -110,15 +118,18 @@ class _Planner:
         if coming.staging is not None:
             coming.staging.discard()
             leaves = self._leave(lead, coming)
+        self._rows_met.append(lead.selection.rows)
         return self._planned(step, coming, reductions, leaves)
 
     def _with_coming(self, matrix: OOMMatrix) -> OOMMatrix:
-        """Return the matrix as it will be once earlier passes have left their stages."""
+        """Return the matrix as it will be once earlier passes have left their stages, and found totals of rows."""
+        met = any(rows is None or rows is matrix.selection.rows for rows in self._rows_met)
+        chain = _with_totals(matrix.chain) if met else matrix.chain
         copies = Copies(above=matrix.copies)
         for where, stage in self._coming:
             if where is matrix.copies or where is matrix.copies.top():
                 copies.add(stage)
-        return OOMMatrix(matrix.source, matrix.selection, matrix.chain, matrix.statistics, copies)
+        return OOMMatrix(matrix.source, matrix.selection, chain, matrix.statistics, copies)
 
     def _leave(self, lead: OOMMatrix, coming: _Pass) -> str:
         """Keep the stage that a pass will leave, where :meth:`Staging.finish` puts it; say what it is."""
@@ -130,7 +141,7 @@ class _Planner:
         top = everything and lead.selection.rows is None
         stage = _ComingStage(self._n, coming.feed, columns, share)
         self._coming.append((lead.copies.top() if top else lead.copies, stage))
-        return "a compact copy of " + ("all columns" if columns is None else f"{columns.size:,} columns")
+        return "copy of " + ("all columns" if columns is None else f"{columns.size:,} columns")
 
     def _planned(self, step: Step, coming: _Pass, reductions: Sequence[Reduction], leaves: str) -> PlannedPass:
         feed, plan, share = coming.feed, coming.plan, coming.share
@@ -147,9 +158,12 @@ class _Planner:
             n_blocks = max(len(tasks), -(-n_entries // share.entries))
         n_bytes, certain = 0, True
         if isinstance(feed, SourceFeed):
-            n_bytes, certain = row_extent(coming.lead.source, plan.rows, in_order=share.n_threads == 1 or n_blocks == 1)
-        estimated = isinstance(feed, _ComingStage)
-        held = min(share.blocks_nbytes, n_entries * BYTES_PER_ENTRY) + share.partials_nbytes
+            n_blocks_at_once = 1 if share.n_threads == 1 else n_blocks
+            n_bytes, certain = row_extent(coming.lead.source, plan.rows, n_blocks_at_once)
+            certain &= not (self._fetched and n_bytes)  # some of it may still be at hand
+            self._fetched = True
+        coming_stage = isinstance(feed, _ComingStage)
+        entries_certain = counted and (not isinstance(feed, _ComingStage) or feed.exact)
         return PlannedPass(
             computes=_in_words(reductions),
             reductions=tuple(type(reduction).__name__ for reduction in reductions),
@@ -160,11 +174,11 @@ class _Planner:
             n_entries=n_entries,
             n_blocks=n_blocks,
             n_threads=share.n_threads,
-            peak=held + step.workspace,
+            peak=share.blocks_nbytes + share.partials_nbytes + step.workspace,
             leaves=leaves,
             bytes_certain=certain,
-            entries_certain=counted and not (estimated and not feed.exact),
-            blocks_certain=counted and not estimated,
+            entries_certain=entries_certain,
+            blocks_certain=counted and not coming_stage,
             repeats=step.repeats,
         )
 
@@ -190,11 +204,22 @@ class _Planner:
             n_entries=n_entries,
             n_blocks=n_parts * len(coming.plan.tasks(coming.partial_nbytes)),
             n_threads=share.n_threads,
-            peak=min(share.blocks_nbytes, part * BYTES_PER_ENTRY) + share.partials_nbytes + 12 * part + step.workspace,
+            peak=share.blocks_nbytes + share.partials_nbytes + 12 * part + step.workspace,
             bytes_certain=certain,
             blocks_certain=False,
             repeats=step.repeats,
         )
+
+
+def _with_totals(chain: Chain) -> Chain:
+    """Return the chain with totals of rows that are known, whatever they are."""
+    steps = (
+        replace(step, totals=RowTotals(np.zeros_like(step.totals.values), step.totals.counted))
+        if isinstance(step, NormalizeTotal)
+        else step
+        for step in chain.transforms
+    )
+    return replace(chain, transforms=tuple(steps))
 
 
 def _rows_uncounted(matrix: OOMMatrix) -> bool:
@@ -213,14 +238,14 @@ def _share(lead: OOMMatrix, coming: _Pass, by_number: float) -> float:
 
 def _in_words(reductions: Sequence[Reduction]) -> str:
     names = [type(reduction).__name__ for reduction in reductions]
-    return " and ".join(dict.fromkeys(WORDS.get(name, name) for name in names))
+    return "; ".join(dict.fromkeys(WORDS.get(name, name) for name in names))
 
 
 def _where_from(feed: Feed, lead: OOMMatrix) -> str:
     if isinstance(feed, _ComingStage):
-        return f"the copy that pass {feed.number} leaves"
+        return f"the copy of pass {feed.number}"
     if isinstance(feed, Stage):
         columns = "all columns" if feed.columns is None else f"{feed.columns.size:,} columns"
         where = "in memory" if feed.in_memory else "in a scratch file"
-        return f"a compact copy of {columns}, {format_bytes(feed.nbytes)} {where}"
+        return f"copy of {columns}, {format_bytes(feed.nbytes)} {where}"
     return lead.source.location

@@ -177,7 +177,7 @@ class Explanation:
             yield f"results that stay: about {format_bytes(self.results)}"
 
     def _cost(self, least: str) -> str:
-        fetched = least + _amount(self.n_bytes, certain=self.bytes_certain or bool(least))
+        fetched = (least if self.n_bytes else "") + _amount(self.n_bytes, certain=self.bytes_certain or bool(least))
         certain = all(planned.entries_certain for planned in self.passes or ()) or bool(least)
         return f"{fetched} from the file, {'' if certain else 'about '}{self.n_entries:,} entries visited"
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..io.array import _CACHE_NBYTES
 from ..io.csc import CSCSource
 from ..io.hdf5 import CSRSource
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from ..io.source import Source
 
 __all__ = ["Extent", "column_extent", "row_extent"]
+
+
+_PIECE = 2**19
+"""Elements that are read at a time, at most, of an array that is not cut into chunks."""
 
 
 class Extent(NamedTuple):
@@ -33,7 +38,7 @@ class Extent(NamedTuple):
     certain: bool
 
 
-def row_extent(source: Source, rows: NDArray[np.intp] | None, *, in_order: bool) -> Extent:
+def row_extent(source: Source, rows: NDArray[np.intp] | None, n_blocks: int) -> Extent:
     """Return what a pass fetches for rows that it reads whole.
 
     Parameters
@@ -42,19 +47,19 @@ def row_extent(source: Source, rows: NDArray[np.intp] | None, *, in_order: bool)
         What is read.
     rows
         Row numbers, not decreasing; None for all.
-    in_order
-        Whether blocks are read one after the other, so that two of them share the chunk between them. Threads may both
-        fetch it.
+    n_blocks
+        Blocks between whose reads the chunk on the border of two of them must be kept for it to be fetched once: 1 if
+        they are read one after the other.
     """
     n_rows = source.shape[0]
     if source.path is None:
         return Extent(0, certain=True)
     if isinstance(source, CSRSource):
-        return _compressed(source, source.row_offsets(), rows, in_order=in_order)
+        return _compressed(source, source.row_offsets(), rows, n_blocks)
     if isinstance(source, CSCSource):
         return Extent(0 if source.has_rows else source.nbytes + _indices_nbytes(source), certain=source.has_rows)
     if rows is None:
-        return Extent(source.nbytes, certain=in_order and not source.bytes_read)
+        return Extent(source.nbytes, certain=n_blocks == 1 and not source.bytes_read)
     bands = -(-n_rows // source.row_alignment)
     touched = np.unique(rows // source.row_alignment).size
     return Extent(source.nbytes * touched // max(bands, 1), certain=False)
@@ -63,23 +68,25 @@ def row_extent(source: Source, rows: NDArray[np.intp] | None, *, in_order: bool)
 def column_extent(source: CSCSource, columns: NDArray[np.intp] | None) -> Extent:
     """Return what a pass fetches that reads columns."""
     chosen = None if columns is None else np.unique(columns)
-    return _compressed(source, source.column_offsets(), chosen, in_order=False)
+    return Extent(_compressed(source, source.column_offsets(), chosen, 1).nbytes, certain=False)
 
 
 def _compressed(
-    source: CSRSource | CSCSource, offsets: NDArray[np.integer], major: NDArray[np.intp] | None, *, in_order: bool
+    source: CSRSource | CSCSource, offsets: NDArray[np.integer], major: NDArray[np.intp] | None, n_blocks: int
 ) -> Extent:
     if major is None:
         starts, stops = offsets[:1], offsets[-1:]
     else:
         starts, stops = offsets[major], offsets[major + 1]
     filled = stops > starts
-    nbytes, certain = 0, in_order
+    nbytes, certain = 0, True
     with source.file.open_library() as h5:
         group = h5[source.name]
         for name in ("indices", "data"):
-            extent = _elements(group[name], starts[filled].astype(np.int64), stops[filled].astype(np.int64))
-            nbytes, certain = nbytes + extent.nbytes, certain and extent.certain
+            dataset = group[name]
+            extent = _elements(dataset, starts[filled].astype(np.int64), stops[filled].astype(np.int64))
+            kept = n_blocks == 1 or 8 * n_blocks * (dataset.chunks or (_PIECE,))[0] <= _CACHE_NBYTES
+            nbytes, certain = nbytes + extent.nbytes, certain and extent.certain and kept
         # of what has been read before, the chunks at the ends of blocks may still be at hand
         fresh = source.bytes_read <= group["indptr"].id.get_storage_size()
     return Extent(nbytes, certain and fresh)

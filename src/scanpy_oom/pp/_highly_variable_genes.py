@@ -15,6 +15,7 @@ from scanpy.preprocessing import _highly_variable_genes as scanpy_hvg
 from ..errors import UnsupportedOutOfMemory
 from ..matrix.transforms import Elementwise
 from ..passes import GroupMoments, Moments, Request, run
+from ..passes.outline import Outline, Step
 from ._compat import get_obs_rep
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..matrix import OOMMatrix
 
-__all__ = ["highly_variable_genes"]
+__all__ = ["highly_variable_genes", "plan_highly_variable_genes"]
 
 
 def highly_variable_genes(  # noqa: PLR0913
@@ -53,12 +54,7 @@ def highly_variable_genes(  # noqa: PLR0913
             "pass `inplace=False` if you want to return a `pd.DataFrame`."
         )
         raise ValueError(msg)
-    if flavor in {"seurat_v3", "seurat_v3_paper"}:
-        reason = f"`flavor={flavor!r}` needs the clipped moments of counts, for which there is no pass"
-        raise UnsupportedOutOfMemory(reason)
-    if flavor not in {"seurat", "cell_ranger"}:
-        msg = '`flavor` needs to be "seurat" or "cell_ranger"'
-        raise ValueError(msg)
+    _check_flavor(flavor)
     start = logg.info("extracting highly variable genes")
     cutoff = scanpy_hvg._Cutoffs.validate(
         n_top_genes=n_top_genes, min_disp=min_disp, max_disp=max_disp, min_mean=min_mean, max_mean=max_mean
@@ -83,6 +79,34 @@ def highly_variable_genes(  # noqa: PLR0913
     return None
 
 
+def plan_highly_variable_genes(
+    adata: AnnData,
+    *,
+    layer: str | None = None,
+    flavor: str = "seurat",
+    batch_key: str | None = None,
+    **_: Any,
+) -> Outline:
+    """Plan :func:`highly_variable_genes`."""
+    _check_flavor(flavor)
+    x: OOMMatrix = get_obs_rep(adata, layer=layer)
+    codes, n_groups = np.zeros(x.shape[0], dtype=np.int64), 1
+    if batch_key:
+        batches = pd.Categorical(adata.obs[batch_key])
+        codes, n_groups = batches.codes.astype(np.int64), len(batches.categories)
+    results = x.shape[1] * (1 + 8 + 8 + 4 + (9 if batch_key else 0))
+    return Outline([Step(_requests(adata, x, codes, n_groups, flavor))], results=results)
+
+
+def _check_flavor(flavor: str) -> None:
+    if flavor in {"seurat_v3", "seurat_v3_paper"}:
+        reason = f"`flavor={flavor!r}` needs the clipped moments of counts, for which there is no pass"
+        raise UnsupportedOutOfMemory(reason)
+    if flavor not in {"seurat", "cell_ranger"}:
+        msg = '`flavor` needs to be "seurat" or "cell_ranger"'
+        raise ValueError(msg)
+
+
 def _annotate(adata: AnnData, df: pd.DataFrame, flavor: str, *, batched: bool) -> None:
     adata.uns["hvg"] = {"flavor": flavor}
     logg.hint(
@@ -101,8 +125,8 @@ def _annotate(adata: AnnData, df: pd.DataFrame, flavor: str, *, batched: bool) -
         adata.var["highly_variable_intersection"] = df["highly_variable_intersection"]
 
 
-def _moments(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups: int, flavor: str) -> Moments:
-    """Moments by batch of what the flavor looks at, in one pass, with the statistics of X itself for `scale`."""
+def _requests(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups: int, flavor: str) -> list[Request]:
+    """Ask for moments by batch of what the flavor looks at, and for the statistics of X itself for `scale`."""
     seen = x
     if flavor == "seurat":
         base = adata.uns.get("log1p", {}).get("base")
@@ -112,7 +136,12 @@ def _moments(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups:
     requests = [Request(seen, [GroupMoments(codes, n_groups)])]
     if x.statistics.get("col_sum", "col_sumsq") is None:
         requests.append(Request(x, [GroupMoments(np.zeros(x.shape[0], dtype=np.int64), 1)]))
-    results = run(requests)
+    return requests
+
+
+def _moments(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups: int, flavor: str) -> Moments:
+    """Moments by batch of what the flavor looks at, in one pass."""
+    results = run(_requests(adata, x, codes, n_groups, flavor))
     if len(results) == 2:
         x.statistics.known |= results[1][0].column_statistics(0)
     return results[0][0]

@@ -11,7 +11,8 @@ from scanpy._utils import view_to_actual
 
 from ..errors import UnsupportedOutOfMemory
 from ..matrix.transforms import Cast, MultiplyRows, NormalizeTotal, RowTotals
-from ..passes import ENGINE, HighlyExpressed, Request, SetSums, run
+from ..passes import ENGINE, HighlyExpressed, Request, SetSums, outline, run
+from ..passes.outline import Outline, Step
 from ._compat import SCANPY_1_12, get_obs_rep, set_obs_rep
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..matrix import OOMMatrix
 
-__all__ = ["normalize_total"]
+__all__ = ["normalize_total", "plan_normalize_total"]
 
 
 def normalize_total(  # noqa: PLR0913
@@ -49,15 +50,10 @@ def normalize_total(  # noqa: PLR0913
     if copy:
         adata = adata.copy()
     view_to_actual(adata)
-    x: OOMMatrix = get_obs_rep(adata, layer=layer, obsm=obsm)
-    if x.dtype == bool:
-        reason = "booleans are no counts, and what becomes of them depends on how they are held"
-        raise UnsupportedOutOfMemory(reason)
+    x = _counts(adata, layer, obsm)
     start = logg.info("normalizing counts per cell")
-    if x.dtype.kind in "iu":
-        x = x.transform(Cast(np.dtype(np.float32)))
 
-    excluded = _highly_expressed(x, max_fraction) if exclude_highly_expressed else None
+    excluded = run(_highly_expressed(x, max_fraction))[0][0] if exclude_highly_expressed else None
     factors_wanted = key_added is not None or not inplace
     normalized, factors = _normalize(x, target_sum, excluded, factors_wanted=factors_wanted)
     if excluded is not None:
@@ -79,9 +75,61 @@ def normalize_total(  # noqa: PLR0913
     return None if inplace else {"X": normalized, "norm_factor": factors}
 
 
-def _highly_expressed(x: OOMMatrix, max_fraction: float) -> NDArray[np.bool_]:
-    """Columns that hold more than `max_fraction` of the total of some row: one pass."""
-    return run([Request(x, [HighlyExpressed(max_fraction)])])[0][0]
+def plan_normalize_total(
+    adata: AnnData,
+    *,
+    target_sum: float | None = None,
+    exclude_highly_expressed: bool = False,
+    max_fraction: float = 0.05,
+    key_added: str | None = None,
+    layer: str | None = None,
+    obsm: str | None = None,
+    inplace: bool = True,
+    **_: Any,
+) -> Outline:
+    """Plan :func:`normalize_total`."""
+    x = _counts(adata, layer, obsm)
+    x.transform(NormalizeTotal(_row_totals(x, None, None), 1.0))  # refused where it would leave nothing sparse
+    factors_wanted = key_added is not None or not inplace
+    results = 8 * x.shape[0] if factors_wanted else 0
+    steps = [Step(_highly_expressed(x, max_fraction))] if exclude_highly_expressed else []
+    if not _needs_totals(x, target_sum, factors_wanted=factors_wanted):
+        return Outline(steps, "each row's total is found by the next pass", results)
+    if exclude_highly_expressed:
+        # which columns these are is not known yet; of how many the totals are changes no pass
+        steps.append(Step(_totals_without(x, np.zeros(x.shape[1], dtype=bool))))
+        reason = "the second pass is left out if no gene is highly expressed and totals are known"
+        return Outline(steps, reason, results)
+    steps += outline.statistics(x, "row_sum")
+    return Outline(steps, "" if steps else "row totals are known", results)
+
+
+def _counts(adata: AnnData, layer: str | None, obsm: str | None) -> OOMMatrix:
+    """Return what is to be normalised, as floating-point numbers."""
+    x: OOMMatrix = get_obs_rep(adata, layer=layer, obsm=obsm)
+    if x.dtype == bool:
+        reason = "booleans are no counts, and what becomes of them depends on how they are held"
+        raise UnsupportedOutOfMemory(reason)
+    return x.transform(Cast(np.dtype(np.float32))) if x.dtype.kind in "iu" else x
+
+
+def _highly_expressed(x: OOMMatrix, max_fraction: float) -> list[Request]:
+    """Ask for the columns that hold more than `max_fraction` of the total of some row."""
+    return [Request(x, [HighlyExpressed(max_fraction)])]
+
+
+def _totals_without(x: OOMMatrix, excluded: NDArray[np.bool_]) -> list[Request]:
+    return [Request(x, [SetSums(~excluded[:, None])])]
+
+
+def _is_stored(x: OOMMatrix) -> bool:
+    """Tell whether `x` is what is stored: only its totals can be left to the next pass."""
+    return all(isinstance(t, Cast) for t in x.chain.transforms) and not x.selection.repeats_columns
+
+
+def _needs_totals(x: OOMMatrix, target_sum: float | None, *, factors_wanted: bool) -> bool:
+    """Tell whether totals must be known at once."""
+    return target_sum is None or factors_wanted or not _is_stored(x)
 
 
 def _normalize(
@@ -89,14 +137,12 @@ def _normalize(
 ) -> tuple[OOMMatrix, NDArray[np.floating] | None]:
     """Return the normalised matrix and, where they are known, the factors."""
     totals = _known_totals(x, excluded)
-    # only the totals of what is stored can be left to the next pass
-    stored = all(isinstance(t, Cast) for t in x.chain.transforms) and not x.selection.repeats_columns
-    if totals is None and (target_sum is None or factors_wanted or not stored):
+    if totals is None and _needs_totals(x, target_sum, factors_wanted=factors_wanted):
         totals = _find_totals(x, excluded)
     if target_sum is None:
         assert totals is not None
         target_sum = _median(totals.astype(x.dtype), dense=x.is_dense)
-    if totals is not None and not stored:
+    if totals is not None and not _is_stored(x):
         factors = totals.astype(x.dtype) / x.dtype.type(target_sum)
         return x.transform(MultiplyRows(factors + (factors == 0), x.dtype, divide=True)), factors
     step = NormalizeTotal(_row_totals(x, totals, excluded), float(target_sum))
@@ -112,7 +158,7 @@ def _known_totals(x: OOMMatrix, excluded: NDArray[np.bool_] | None) -> NDArray[n
 
 def _find_totals(x: OOMMatrix, excluded: NDArray[np.bool_] | None) -> NDArray[np.float64]:
     if excluded is not None and excluded.any():
-        return run([Request(x, [SetSums(~excluded[:, None])])])[0][0][:, 0]
+        return run(_totals_without(x, excluded))[0][0][:, 0]
     return ENGINE.statistics(x, "row_sum").known["row_sum"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scanpy as sc
@@ -16,9 +16,10 @@ from sklearn.utils import check_random_state
 
 from ..errors import UnsupportedOutOfMemory
 from ..memory import ACCOUNTANT
-from ..passes import ENGINE, Request, RightProduct, run
+from ..passes import ENGINE, ClassSums, Gram, GramProduct, LeftProduct, Request, RightProduct, outline, run
 from ..passes.budget import LIBRARIES
 from ..passes.eigen import ExplicitGram, GramOperator, StreamedGram, leading_eigenpairs, randomized_decomposition
+from ..passes.outline import Outline, Step
 from ._compat import get_obs_rep
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ..matrix import OOMMatrix
     from ..passes.eigen import Decomposition
 
-__all__ = ["pca"]
+__all__ = ["pca", "plan_pca"]
 
 MOST_COLUMNS = 5000
 """Columns up to which the Gram matrix is held."""
@@ -95,12 +96,7 @@ def pca(  # noqa: PLR0913
         )
     returns_anndata = isinstance(data, AnnData)
     adata = (data.copy() if copy else data) if returns_anndata else AnnData(data)
-    obsm_argument = {} if obsm is None else {"obsm": obsm}
-    mask_param, mask = _handle_mask_var(adata, mask_var, use_highly_variable=use_highly_variable, **obsm_argument)
-    selected = adata if mask is None else adata[:, mask]
-    if n_comps is None:
-        smallest = min(selected.n_vars, selected.n_obs)
-        n_comps = smallest - 1 if smallest <= sc.settings.N_PCS else sc.settings.N_PCS
+    mask_param, mask, selected, n_comps = _inputs(adata, n_comps, mask_var, use_highly_variable, obsm)
     logg.info(f"    with n_comps={n_comps}")
     x: OOMMatrix = get_obs_rep(selected, layer=layer, obsm=obsm)
     random = check_random_state(random_state)
@@ -126,6 +122,91 @@ def pca(  # noqa: PLR0913
         f"    'pca_variance_ratio', the variance ratio (adata.uns[{keys[2]!r}])"
     )
     return adata if copy else None
+
+
+def plan_pca(  # noqa: PLR0913
+    data: AnnData,
+    n_comps: int | None = None,
+    *,
+    layer: str | None = None,
+    obsm: str | None = None,
+    zero_center: bool = True,
+    svd_solver: str | None = None,
+    chunked: bool = False,
+    chunk_size: int | None = None,
+    mask_var: Any = _empty,
+    use_highly_variable: bool | None = None,
+    dtype: DTypeLike = "float32",
+    **_: Any,
+) -> Outline:
+    """Plan :func:`pca`."""
+    inputs = _inputs(data, n_comps, mask_var, use_highly_variable, obsm)
+    k = inputs.n_comps
+    if chunked and (layer is not None or obsm is not None):
+        msg = "Cannot use `layer`/`obsm` and `chunked` at the same time."
+        raise NotImplementedError(msg)
+    x: OOMMatrix = get_obs_rep(inputs.selected, layer=layer, obsm=obsm)
+    results = x.shape[0] * k * np.dtype(dtype).itemsize + data.n_vars * k * 8
+    if chunked:
+        size = 6000 if chunk_size is None else chunk_size  # anndata's own
+        chunks = [x.select(np.arange(first, min(first + size, x.shape[0]))) for first in range(0, x.shape[0], size)]
+        reason = "scikit-learn's incremental PCA goes through the chunks twice"
+        return Outline([outline.collection(chunk, "pca") for chunk in 2 * chunks], reason, results)
+    _check_solver(x, svd_solver)
+    if x.nbytes_in_memory <= SMALL:
+        reason = "so small a matrix goes to scikit-learn as it is"
+        return Outline([outline.collection(x, "pca")], reason, results)
+    solver = _solver(x, k, svd_solver, zero_center=zero_center)
+    _check_n_components(x, k, solver)
+    explicit = _holds_gram(x)
+    steps = _explicit_steps(x, k, solver) if explicit else _streamed_steps(x, k, solver, zero_center=zero_center)
+    steps.append(Step([Request(x, [RightProduct(np.zeros((x.shape[1], k)), dtype=np.dtype(dtype))])]))
+    reason = "" if explicit else "the Gram matrix of so many columns is not held: each product with it takes a pass"
+    return Outline(steps, reason, results)
+
+
+def _explicit_steps(x: OOMMatrix, k: int, solver: str) -> list[Step]:
+    """Plan what :class:`~scanpy_oom.passes.eigen.ExplicitGram` and its decomposition read."""
+    # its upper triangle, and the whole
+    steps = [Step([Request(x, [Gram(), ClassSums()])], reuse=True, workspace=8 * x.shape[1] ** 2)]
+    return steps + (_draws(x, k) if solver == "randomized" else [])
+
+
+def _streamed_steps(x: OOMMatrix, k: int, solver: str, *, zero_center: bool) -> list[Step]:
+    """Plan what :class:`~scanpy_oom.passes.eigen.StreamedGram` and its decomposition read."""
+    steps = outline.statistics(x, "col_sum", "col_sumsq")
+    mean = np.zeros(x.shape[1]) if zero_center else None
+    width = min(k + 10, x.shape[1])
+    product = [Request(x, [GramProduct(np.zeros((x.shape[1], width)), mean)])]
+    if solver == "randomized":
+        n_products = _n_iter(x, k, zero_center=zero_center) + 1
+        return [*steps, *_draws(x, k), *(Step(product, workspace=24 * width * x.shape[1]) for _ in range(n_products))]
+    return [*steps, Step(product, repeats=width < x.shape[1], workspace=max(BASIS, 24 * width * x.shape[1]))]
+
+
+def _draws(x: OOMMatrix, k: int) -> list[Step]:
+    """Plan the product with draws by row, which wide matrices begin with."""
+    n_rows, n_columns = x.shape
+    return [Step([Request(x, [LeftProduct(np.zeros((n_rows, k + 10)))])])] if n_rows < n_columns else []
+
+
+class _Inputs(NamedTuple):
+    """The mask as it was given, its values, what it leaves, and the number of components."""
+
+    mask_param: Any
+    mask: NDArray[np.bool_] | None
+    selected: AnnData
+    n_comps: int
+
+
+def _inputs(adata: AnnData, n_comps: int | None, mask_var: Any, use_highly_variable: Any, obsm: str | None) -> _Inputs:
+    obsm_argument = {} if obsm is None else {"obsm": obsm}
+    mask_param, mask = _handle_mask_var(adata, mask_var, use_highly_variable=use_highly_variable, **obsm_argument)
+    selected = adata if mask is None else adata[:, mask]
+    if n_comps is None:
+        smallest = min(selected.n_vars, selected.n_obs)
+        n_comps = smallest - 1 if smallest <= sc.settings.N_PCS else sc.settings.N_PCS
+    return _Inputs(mask_param, mask, selected, n_comps)
 
 
 def _chunked(**arguments: Any) -> Any:
@@ -168,9 +249,7 @@ def _fit(
     dtype: np.dtype,
 ) -> _Fit:
     """Fit; coordinates may come in `dtype`, rounded once, so that those of double precision need not be held."""
-    if svd_solver == "lobpcg" and not x.is_dense:
-        reason = "the legacy solver 'lobpcg' works on a matrix in memory alone; 'arpack' gives the exact result"
-        raise UnsupportedOutOfMemory(reason)
+    _check_solver(x, svd_solver)
     if x.nbytes_in_memory <= SMALL:
         return _fit_small(x, k, random, svd_solver, zero_center=zero_center)
     solver = _solver(x, k, svd_solver, zero_center=zero_center)
@@ -178,13 +257,24 @@ def _fit(
     gram, total = _gram(x, zero_center=zero_center)
     single = x.dtype == np.float32
     if solver == "randomized":
-        n_iter = (7 if k < 0.1 * min(x.shape) else 4) if zero_center else 5
+        n_iter = _n_iter(x, k, zero_center=zero_center)
         found = randomized_decomposition(gram, k, random, n_iter=n_iter, single=single)
     else:
         found = leading_eigenpairs(gram, k, random, BASIS // (8 * x.shape[1]))
     fit_dtype = np.dtype(np.float32 if single else np.float64)
     out_dtype = dtype if zero_center and not single else fit_dtype
     return _finish(x, gram, found, total, zero_center=zero_center, dtype=fit_dtype, out_dtype=out_dtype)
+
+
+def _n_iter(x: OOMMatrix, k: int, *, zero_center: bool) -> int:
+    """Iterations that scikit-learn's randomized solver takes."""
+    return (7 if k < 0.1 * min(x.shape) else 4) if zero_center else 5
+
+
+def _check_solver(x: OOMMatrix, svd_solver: str | None) -> None:
+    if svd_solver == "lobpcg" and not x.is_dense:
+        reason = "the legacy solver 'lobpcg' works on a matrix in memory alone; 'arpack' gives the exact result"
+        raise UnsupportedOutOfMemory(reason)
 
 
 def _fit_small(
@@ -242,11 +332,15 @@ def _check_n_components(x: OOMMatrix, k: int, solver: str) -> None:
         raise ValueError(msg)
 
 
+def _holds_gram(x: OOMMatrix) -> bool:
+    """Tell whether there is room for the Gram matrix: half of it for a task, and half for the sum."""
+    return x.shape[1] <= MOST_COLUMNS and 8 * x.shape[1] ** 2 + LIBRARIES < ACCOUNTANT.available()
+
+
 def _gram(x: OOMMatrix, *, zero_center: bool) -> tuple[GramOperator, float]:
     """Return the Gram operator and the sum of the columns' squared deviations from their means."""
-    n_rows, n_columns = x.shape
-    # half of it for a task, and half for the sum
-    if n_columns <= MOST_COLUMNS and 8 * n_columns**2 + LIBRARIES < ACCOUNTANT.available():
+    n_rows = x.shape[0]
+    if _holds_gram(x):
         explicit = ExplicitGram(x, center=zero_center)
         return explicit, explicit.uncentered_trace - n_rows * float(explicit.column_mean @ explicit.column_mean)
     known = ENGINE.statistics(x, "col_sum", "col_sumsq").known

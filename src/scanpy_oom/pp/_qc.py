@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ..errors import UnsupportedOutOfMemory
 from ..passes import AxisStatistics, Reduction, Request, SetSums, TopSums, run
+from ..passes.outline import Outline, Step
 from ._compat import SCANPY_1_12, axis_sum_dtype, get_obs_rep, mean_dtype, nnz_dtype
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..matrix import OOMMatrix
 
-__all__ = ["calculate_qc_metrics"]
+__all__ = ["calculate_qc_metrics", "plan_calculate_qc_metrics"]
 
 _NEEDED = ("row_sum", "row_nnz", "col_sum", "col_nnz")
 
@@ -45,19 +46,8 @@ def calculate_qc_metrics(  # noqa: PLR0913
     if parallel is not None:
         msg = "Argument `parallel` is deprecated, and currently has no effect."
         warnings.warn(msg, FutureWarning, stacklevel=3)
-    if not SCANPY_1_12 and use_raw and layer is not None:
-        msg = f"Cannot use expression from both layer and raw. You provided:{use_raw=!r} and {layer=!r}"
-        raise ValueError(msg)
-    x: OOMMatrix = get_obs_rep(adata, use_raw=use_raw, layer=layer)
-    qc_vars = [qc_vars] if isinstance(qc_vars, str) else list(qc_vars)
-    tops = sorted(percent_top) if percent_top else []
-    if tops and not (tops[-1] <= x.shape[1] and tops[0] > 0):
-        msg = "Positions outside range of features."
-        raise IndexError(msg)
-    member = np.zeros((x.shape[1], len(qc_vars)), dtype=bool)
-    for k, qc_var in enumerate(qc_vars):
-        member[:, k] = _column_mask(adata, qc_var)
-    top_sums, set_sums = _pass(x, np.array(tops, dtype=np.int64), member)
+    x, qc_vars, tops = _inputs(adata, qc_vars, percent_top, layer=layer, use_raw=use_raw)
+    top_sums, set_sums = _pass(x, _wanted(adata, x, qc_vars, tops))
     obs = _obs_metrics(adata, x, qc_vars, set_sums, tops, top_sums, expr_type=expr_type, var_type=var_type, log1p=log1p)
     var = _var_metrics(adata, x, expr_type=expr_type, log1p=log1p)
     if not inplace:
@@ -65,6 +55,47 @@ def calculate_qc_metrics(  # noqa: PLR0913
     adata.obs[obs.columns] = obs
     adata.var[var.columns] = var
     return None
+
+
+def plan_calculate_qc_metrics(
+    adata: AnnData,
+    *,
+    qc_vars: Collection[str] | str = (),
+    percent_top: Collection[int] | None = (50, 100, 200, 500),
+    layer: str | None = None,
+    use_raw: bool = False,
+    log1p: bool = True,
+    **_: Any,
+) -> Outline:
+    """Plan :func:`calculate_qc_metrics`."""
+    x, qc_vars, tops = _inputs(adata, qc_vars, percent_top, layer=layer, use_raw=use_raw)
+    wanted = _wanted(adata, x, qc_vars, tops)
+    by_row, by_column = 2 + len(qc_vars), 3
+    columns = by_row * (1 + log1p) + len(qc_vars) + len(tops), by_column * (1 + log1p)
+    results = 8 * (x.shape[0] * columns[0] + x.shape[1] * columns[1])
+    if not wanted:
+        return Outline([], "statistics of rows and columns are known", results)
+    return Outline([Step([Request(x, list(wanted.values()))])], results=results)
+
+
+def _inputs(
+    adata: AnnData,
+    qc_vars: Collection[str] | str,
+    percent_top: Collection[int] | None,
+    *,
+    layer: str | None,
+    use_raw: bool,
+) -> tuple[OOMMatrix, list[str], list[int]]:
+    """Return the matrix, the names of sets of columns, and the numbers of largest values."""
+    if not SCANPY_1_12 and use_raw and layer is not None:
+        msg = f"Cannot use expression from both layer and raw. You provided:{use_raw=!r} and {layer=!r}"
+        raise ValueError(msg)
+    x: OOMMatrix = get_obs_rep(adata, use_raw=use_raw, layer=layer)
+    tops = sorted(percent_top) if percent_top else []
+    if tops and not (tops[-1] <= x.shape[1] and tops[0] > 0):
+        msg = "Positions outside range of features."
+        raise IndexError(msg)
+    return x, [qc_vars] if isinstance(qc_vars, str) else list(qc_vars), tops
 
 
 def _column_mask(adata: AnnData, qc_var: str) -> NDArray[np.bool_]:
@@ -82,17 +113,23 @@ def _column_mask(adata: AnnData, qc_var: str) -> NDArray[np.bool_]:
     return values
 
 
-def _pass(
-    x: OOMMatrix, tops: NDArray[np.int64], member: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Compute what is not known yet: statistics of `x`, sums of top values, sums over sets of columns."""
+def _wanted(adata: AnnData, x: OOMMatrix, qc_vars: list[str], tops: list[int]) -> dict[str, Reduction]:
+    """Return what is not known yet: statistics of `x`, sums of top values, sums over sets of columns."""
+    member = np.zeros((x.shape[1], len(qc_vars)), dtype=bool)
+    for k, qc_var in enumerate(qc_vars):
+        member[:, k] = _column_mask(adata, qc_var)
     wanted: dict[str, Reduction] = {}
     if x.statistics.get(*_NEEDED) is None:
         wanted["statistics"] = AxisStatistics()
-    if tops.size:
-        wanted["tops"] = TopSums(tops)
-    if member.shape[1]:
+    if tops:
+        wanted["tops"] = TopSums(np.array(tops, dtype=np.int64))
+    if qc_vars:
         wanted["sets"] = SetSums(member)
+    return wanted
+
+
+def _pass(x: OOMMatrix, wanted: dict[str, Reduction]) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Compute what is wanted, and keep the statistics with `x`."""
     results = dict(zip(wanted, run([Request(x, list(wanted.values()))])[0], strict=True)) if wanted else {}
     if "statistics" in results:
         x.statistics.known |= results["statistics"].known

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
@@ -12,7 +12,8 @@ from scanpy.get import _check_mask
 
 from ..errors import UnsupportedOutOfMemory
 from ..matrix.transforms import Scale
-from ..passes import ENGINE, GroupMoments, Moments, Request, run
+from ..passes import ENGINE, GroupMoments, Moments, Request, outline, run
+from ..passes.outline import Outline, Step
 from ._compat import get_obs_rep, set_obs_rep
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from ..matrix import OOMMatrix
 
-__all__ = ["scale"]
+__all__ = ["plan_scale", "scale"]
+
+_MOMENTS = ("col_sum", "col_sumsq")
 
 
 def scale(
@@ -57,6 +60,30 @@ def scale(
     return adata if copy else None
 
 
+def plan_scale(
+    data: AnnData,
+    *,
+    layer: str | None = None,
+    obsm: str | None = None,
+    mask_obs: NDArray[np.bool_] | str | None = None,
+    **_: Any,
+) -> Outline:
+    """Plan :func:`scale`."""
+    x: OOMMatrix = get_obs_rep(data, layer=layer, obsm=obsm)
+    _check_dtype(x)
+    results = 16 * x.shape[1]
+    if mask_obs is not None:
+        return Outline([Step(_masked(x, _check_mask(data, mask_obs, "obs")))], results=results)
+    steps = outline.statistics(x, *_MOMENTS)
+    return Outline(steps, "" if steps else "means and variances of columns are known", results)
+
+
+def _check_dtype(x: OOMMatrix) -> None:
+    if x.dtype == bool:
+        reason = "booleans are no measurements, and what becomes of them depends on how they are held"
+        raise UnsupportedOutOfMemory(reason)
+
+
 def _scale_array(
     x: OOMMatrix,
     zero_center: bool,  # noqa: FBT001
@@ -79,9 +106,7 @@ def _scale_array(
 def _scale(
     x: OOMMatrix, *, zero_center: bool, max_value: float | None, mask: NDArray[np.bool_] | None
 ) -> tuple[OOMMatrix, NDArray[np.float64], NDArray[np.float64]]:
-    if x.dtype == bool:
-        reason = "booleans are no measurements, and what becomes of them depends on how they are held"
-        raise UnsupportedOutOfMemory(reason)
+    _check_dtype(x)
     if not zero_center and max_value is not None:
         logg.info("... be careful when using `max_value` without `zero_center`.")
     if x.dtype.kind in "iu":
@@ -105,13 +130,17 @@ def _scale(
     return x.transform(step), mean, std
 
 
+def _masked(x: OOMMatrix, mask: NDArray[np.bool_]) -> list[Request]:
+    return [Request(x, [GroupMoments(np.where(mask, 0, -1), 1)])]
+
+
 def _mean_var(x: OOMMatrix, mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means and unbiased variances of the columns, over the rows of `mask`."""
     if mask is None:
-        known = ENGINE.statistics(x, "col_sum", "col_sumsq").known
+        known = ENGINE.statistics(x, *_MOMENTS).known
         counts = np.zeros((2, 1, x.shape[1]), dtype=np.int64)
         moments = Moments(np.array([x.shape[0]]), known["col_sum"][None], known["col_sumsq"][None], *counts)
     else:
-        moments = run([Request(x, [GroupMoments(np.where(mask, 0, -1), 1)])])[0][0]
+        moments = run(_masked(x, mask))[0][0]
     mean, var = moments.mean_var()
     return mean[0], var[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from anndata import AnnData
@@ -10,7 +10,8 @@ from scanpy import logging as logg
 from scanpy._utils import view_to_actual
 
 from ..matrix.transforms import Elementwise
-from ..passes import ENGINE
+from ..passes import ENGINE, outline
+from ..passes.outline import Outline
 from ._compat import axis_sum_dtype, count_dtype, get_obs_rep, set_obs_rep
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..matrix import OOMMatrix
 
-__all__ = ["filter_cells", "filter_genes", "log1p"]
+__all__ = ["filter_cells", "filter_genes", "log1p", "plan_filter_cells", "plan_filter_genes", "plan_log1p"]
 
 
 def filter_cells(
@@ -73,6 +74,34 @@ def filter_genes(
     return adata if copy else None
 
 
+def plan_filter_cells(
+    data: AnnData,
+    *,
+    min_counts: int | None = None,
+    min_genes: int | None = None,
+    max_counts: int | None = None,
+    max_genes: int | None = None,
+    copy: bool = False,
+    **_: Any,
+) -> Outline:
+    """Plan :func:`filter_cells`."""
+    return _Thresholds("genes", min_counts, min_genes, max_counts, max_genes, copy=copy).plan(data.X, "row")
+
+
+def plan_filter_genes(
+    data: AnnData,
+    *,
+    min_counts: int | None = None,
+    min_cells: int | None = None,
+    max_counts: int | None = None,
+    max_cells: int | None = None,
+    copy: bool = False,
+    **_: Any,
+) -> Outline:
+    """Plan :func:`filter_genes`."""
+    return _Thresholds("cells", min_counts, min_cells, max_counts, max_cells, copy=copy).plan(data.X, "col")
+
+
 class _Thresholds:
     """The one threshold that was given: on counts, or on how many genes (cells) are expressed."""
 
@@ -101,11 +130,22 @@ class _Thresholds:
 
     def apply(self, x: OOMMatrix, axis: Literal["row", "col"]) -> tuple[NDArray[np.bool_], NDArray]:
         """Which rows or columns are kept, and the number that was compared."""
-        name = f"{axis}_sum" if self.of_counts else f"{axis}_npos"
+        name = self._statistic(axis)
         number = ENGINE.statistics(x, name).known[name].astype(axis_sum_dtype(x) if self.of_counts else count_dtype(x))
         subset = number >= self._lower if self._lower is not None else number <= self._upper
         self._log(int(np.count_nonzero(~subset)), axis)
         return subset, number
+
+    def plan(self, x: OOMMatrix, axis: Literal["row", "col"]) -> Outline:
+        """Plan :meth:`apply`, with the column that it leaves."""
+        steps = outline.statistics(x, self._statistic(axis))
+        reason = "" if steps else f"statistics of {'rows' if axis == 'row' else 'columns'} are known"
+        if steps and steps[0].requests[0].matrix is not x:
+            reason = "counts before rows were removed are known: those of the rows removed are taken off"
+        return Outline(steps, reason, x.shape[0 if axis == "row" else 1] * 8)
+
+    def _statistic(self, axis: Literal["row", "col"]) -> str:
+        return f"{axis}_sum" if self.of_counts else f"{axis}_npos"
 
     def _log(self, n_removed: int, axis: Literal["row", "col"]) -> None:
         if n_removed == 0:
@@ -146,6 +186,12 @@ def log1p(
     set_obs_rep(adata, _log1p(get_obs_rep(adata, layer=layer, obsm=obsm), base), layer=layer, obsm=obsm)
     adata.uns["log1p"] = {"base": base}
     return adata if copy else None
+
+
+def plan_log1p(data: AnnData, *, layer: str | None = None, obsm: str | None = None, **_: Any) -> Outline:
+    """Plan :func:`log1p`."""
+    _log1p(get_obs_rep(data, layer=layer, obsm=obsm), None)
+    return Outline([], "values are computed when they are read")
 
 
 def _log1p(x: OOMMatrix, base: float | None) -> OOMMatrix:

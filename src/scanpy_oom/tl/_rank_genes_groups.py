@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from scanpy import _utils
 from scanpy import logging as logg
 from scanpy._utils import get_literal_vals
@@ -16,17 +18,17 @@ from ..errors import UnsupportedOutOfMemory
 from ..matrix.selection import normalize_axis_index
 from ..passes import GroupMoments, GroupWelford, Request, run
 from ..passes.extrema import ExtremaReduction
+from ..passes.outline import Outline, Step
 from ..pp._compat import SCANPY_1_12
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from anndata import AnnData
     from numpy.typing import NDArray
 
     from ..matrix import OOMMatrix
 
-__all__ = ["rank_genes_groups"]
+__all__ = ["plan_rank_genes_groups", "rank_genes_groups"]
 
 _CORRECTIONS = {"benjamini-hochberg", "bonferroni"}
 _DTYPES = {"names": "O", "scores": "float32", "logfoldchanges": "float32", "pvals": "float64", "pvals_adj": "float64"}
@@ -38,9 +40,7 @@ class _GroupStatistics(_RankGenes):
     X: OOMMatrix
     var_names: pd.Index
 
-    def __init__(
-        self, adata: AnnData, groups: Any, groupby: str, *, mask_var: NDArray | None, **arguments: Any
-    ) -> None:
+    def __init__(self, adata: Any, groups: Any, groupby: str, *, mask_var: NDArray | None, **arguments: Any) -> None:
         super().__init__(adata, groups, groupby, mask_var=None, **arguments)
         self.mask_var = mask_var
         if mask_var is not None:
@@ -51,8 +51,15 @@ class _GroupStatistics(_RankGenes):
         self.codes = np.full(self.X.shape[0], self.n_groups, dtype=np.int64)
         for group, mask in enumerate(self.groups_masks_obs):
             self.codes[mask] = group
+
+    def requests(self) -> list[Request]:
+        """Ask for the statistics, and what kind of numbers there are."""
         statistics = (GroupWelford if SCANPY_1_12 else GroupMoments)(self.codes, self.n_groups + 1)
-        self.statistics, values = run([Request(self.X, [statistics, ExtremaReduction()])])[0]
+        return [Request(self.X, [statistics, ExtremaReduction()])]
+
+    def gather(self) -> None:
+        """Make the pass."""
+        self.statistics, values = run(self.requests())[0]
         self.is_count_data = values.all_whole and not values.any_negative
 
     def _basic_stats(self, *, need_var: bool = True) -> None:
@@ -111,24 +118,12 @@ def rank_genes_groups(  # noqa: PLR0913
     See :func:`scanpy.tl.rank_genes_groups`.
     """
     var_mask: NDArray[np.bool_] | None = _check_mask(adata, mask_var, "var")
-    if use_raw is None:
-        use_raw = adata.raw is not None
-    elif use_raw is True and adata.raw is None:
-        msg = "Received `use_raw=True`, but `adata.raw` is empty."
-        raise ValueError(msg)
-    method = "t-test" if method is None else method
-    if method in {"wilcoxon", "logreg"}:
-        reason = f"`method={method!r}` needs all values of a gene at once, for which there is no pass"
-        raise UnsupportedOutOfMemory(reason)
+    use_raw = _uses_raw(adata, use_raw)
+    method = _covered(method)
     if "only_positive" in kwds:
         rankby_abs = not kwds.pop("only_positive")  # an older name, which scanpy still takes
     start = logg.info("ranking genes")
-    if method not in (methods := get_literal_vals(_Method)):
-        msg = f"Method must be one of {methods}."
-        raise ValueError(msg)
-    if corr_method not in _CORRECTIONS:
-        msg = f"Correction method must be one of {_CORRECTIONS}."
-        raise ValueError(msg)
+    _check_methods(method, corr_method)
     adata = adata.copy() if copy else adata
     _utils.sanitize_anndata(adata)
     test = _GroupStatistics(
@@ -141,6 +136,7 @@ def rank_genes_groups(  # noqa: PLR0913
         layer=layer,
         comp_pts=pts,
     )
+    test.gather()
     if test.is_count_data:
         logg.warning(
             "It seems you use rank_genes_groups on the raw count data. "
@@ -175,6 +171,67 @@ def rank_genes_groups(  # noqa: PLR0913
         ),
     )
     return adata if copy else None
+
+
+def plan_rank_genes_groups(  # noqa: PLR0913
+    adata: AnnData,
+    groupby: str,
+    *,
+    mask_var: NDArray[np.bool_] | str | None = None,
+    use_raw: bool | None = None,
+    groups: str | Iterable[str] = "all",
+    reference: str = "rest",
+    n_genes: int | None = None,
+    pts: bool = False,
+    method: str | None = None,
+    corr_method: str = "benjamini-hochberg",
+    layer: str | None = None,
+    **_: Any,
+) -> Outline:
+    """Plan :func:`rank_genes_groups`."""
+    var_mask: NDArray[np.bool_] | None = _check_mask(adata, mask_var, "var")
+    use_raw = _uses_raw(adata, use_raw)
+    _check_methods(_covered(method), corr_method)
+    # labels become categories, which is to be seen here alone
+    labels = AnnData(obs=adata.obs[[groupby]].copy())
+    _utils.sanitize_anndata(labels)
+    names = ("uns", "X", "raw", "layers", "var_names")
+    seen: Any = SimpleNamespace(obs=labels.obs, **{name: getattr(adata, name) for name in names})
+    order = _groups_order(seen, groupby, groups, reference)
+    where = {"reference": reference, "use_raw": use_raw, "layer": layer}
+    test = _GroupStatistics(seen, order, groupby, mask_var=var_mask, **where)
+    n_columns = test.X.shape[1]
+    n_genes = n_columns if n_genes is None else min(n_genes, n_columns)
+    # a name, two numbers of four bytes and two of eight for each gene; fractions of cells, of group and rest
+    results = test.n_groups * (n_genes * (8 + 2 * 4 + 2 * 8) + (2 * 8 * n_columns if pts else 0))
+    return Outline([Step(test.requests())], results=results)
+
+
+def _uses_raw(adata: AnnData, use_raw: bool | None) -> bool:  # noqa: FBT001
+    if use_raw is None:
+        return adata.raw is not None
+    if use_raw is True and adata.raw is None:
+        msg = "Received `use_raw=True`, but `adata.raw` is empty."
+        raise ValueError(msg)
+    return use_raw
+
+
+def _covered(method: str | None) -> str:
+    """Return the method's name; raise if it is run in memory alone."""
+    method = "t-test" if method is None else method
+    if method in {"wilcoxon", "logreg"}:
+        reason = f"`method={method!r}` needs all values of a gene at once, for which there is no pass"
+        raise UnsupportedOutOfMemory(reason)
+    return method
+
+
+def _check_methods(method: str, corr_method: str) -> None:
+    if method not in (methods := get_literal_vals(_Method)):
+        msg = f"Method must be one of {methods}."
+        raise ValueError(msg)
+    if corr_method not in _CORRECTIONS:
+        msg = f"Correction method must be one of {_CORRECTIONS}."
+        raise ValueError(msg)
 
 
 def _groups_order(adata: AnnData, groupby: str, groups: Any, reference: str) -> Any:
