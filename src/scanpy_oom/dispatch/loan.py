@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Loan", "in_memory"]
 
+
 class Loan:
     """The arguments with which scanpy's own function is to be called, and a place for what it returns."""
 
