@@ -3,7 +3,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import anndata as ad
+import numpy as np
 import pytest
+from scipy import sparse
+
+from .installed import Environment
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +30,17 @@ def pbmc3k(data_dir: Path) -> Path:
 def root() -> Path:
     """The folder of the repository."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Installed from a wheel."""
+    return Environment(tmp_path_factory.mktemp("installed"), "wheel")
+
+
+@pytest.fixture(scope="module")
+def h5ad(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "counts.h5ad"
+    counts = sparse.random(40, 30, 0.3, format="csr", dtype=np.float32, random_state=0)
+    ad.AnnData(counts).write_h5ad(path)
+    return path

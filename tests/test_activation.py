@@ -2,79 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-import sysconfig
-import venv
-import zipfile
 from pathlib import Path
 
-import anndata as ad
-import numpy as np
 import pytest
-from scipy import sparse
 
-ROOT = Path(__file__).parents[1]
-
-BUILD = """
-import sys
-from hatchling.build import build_editable, build_wheel
-print((build_wheel if sys.argv[1] == "wheel" else build_editable)(sys.argv[2]))
-"""
-
-
-IS_OURS = """
-def is_ours(function):
-    return "scanpy_oom" in function.__code__.co_filename
-"""
-
-
-class Environment:
-    """A virtual environment in which this package is installed, and all else borrowed from that of the tests."""
-
-    def __init__(self, path: Path, kind: str) -> None:
-        venv.create(path, symlinks=True)
-        scheme = sysconfig.get_path("purelib", "venv", vars={"base": str(path)})
-        self.python = path / "bin" / "python"
-        self.site = Path(scheme)
-        output = subprocess.run(
-            [sys.executable, "-c", BUILD, kind, path], cwd=ROOT, check=True, capture_output=True, text=True
-        )
-        with zipfile.ZipFile(path / output.stdout.split()[-1]) as wheel:
-            wheel.extractall(self.site)
-        borrowed = sorted({sysconfig.get_path(name) for name in ("purelib", "platlib")})
-        (self.site / "zz_borrowed.pth").write_text("\n".join(borrowed))
-
-    def run(self, *arguments: str | Path, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SCANPY_OOM"))}
-        environment = plain | {"PYTHONDONTWRITEBYTECODE": "1"} | variables
-        command = [str(self.python), *map(str, arguments)]
-        return subprocess.run(command, env=environment, check=check, capture_output=True, text=True)
-
-    def output(self, script: str, *arguments: str | Path, **variables: str) -> list[str]:
-        return self.run("-c", IS_OURS + script, *arguments, **variables).stdout.splitlines()
+from .installed import ROOT, Environment
 
 
 @pytest.fixture(scope="module", params=["wheel", "editable"])
 def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Installed in each way."""
     return Environment(tmp_path_factory.mktemp(request.param), request.param)
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Installed from a wheel."""
-    return Environment(tmp_path_factory.mktemp("installed"), "wheel")
-
-
-@pytest.fixture(scope="module")
-def h5ad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "counts.h5ad"
-    counts = sparse.random(40, 30, 0.3, format="csr", dtype=np.float32, random_state=0)
-    ad.AnnData(counts).write_h5ad(path)
-    return path
 
 
 # -- what is installed
@@ -317,89 +256,6 @@ except AttributeError as error:
     assert lines[0] == ""
     assert re.fullmatch(r"True \d+\.\d+\.\d+\S*", lines[1])
     assert lines[2:] == ["True", "module 'scanpy_oom' has no attribute 'no_such_name'"]
-
-
-# -- python -m scanpy_oom
-
-WHERE = """
-import sys
-print(sys.argv[1:], sys.path[0], __name__, __file__, __spec__, sys.modules["__main__"].__dict__ is globals())
-def annotated(x: int): ...
-print(annotated.__annotations__)
-"""
-
-
-def test_a_script_runs_as_python_runs_it(installed: Environment, tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(WHERE)
-    arguments = [tmp_path / "script.py", "a", "-m", "b", "--version"]
-    assert installed.run("-m", "scanpy_oom", *arguments).stdout == installed.run(*arguments).stdout
-
-
-def test_a_module_runs_as_python_runs_it(installed: Environment, tmp_path: Path) -> None:
-    (tmp_path / "package").mkdir()
-    for name in ("__init__", "__main__", "module"):
-        (tmp_path / "package" / f"{name}.py").write_text(WHERE if name != "__init__" else "")
-    for module in ("package", "package.module"):
-        ours, pythons = (
-            installed.run(*before, "-m", module, "a", "--help", PYTHONPATH=str(tmp_path)).stdout.split(" ModuleSpec")[0]
-            for before in (["-m", "scanpy_oom"], [])
-        )
-        assert ours == pythons
-        assert "['a', '--help']" in ours
-
-
-def test_a_folder_with_a_main_module_runs(installed: Environment, tmp_path: Path) -> None:
-    (tmp_path / "__main__.py").write_text("import sys, other; print(__name__, sys.argv[1:], other.__name__)")
-    (tmp_path / "other.py").write_text("")
-    assert installed.run("-m", "scanpy_oom", tmp_path, "a").stdout == "__main__ ['a'] other\n"
-
-
-def test_files_are_read_out_of_memory(installed: Environment, h5ad: Path, tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text("""
-import sys, scanpy as sc, anndata as ad
-path = sys.argv[1]
-for adata in (sc.read_h5ad(path), sc.read(path), ad.read_h5ad(path), sc.read_h5ad(path, backed=False)):
-    print(type(adata.X).__name__)
-""")
-    lines = installed.run("-m", "scanpy_oom", tmp_path / "script.py", h5ad).stdout.split()
-    assert lines == ["OOMMatrix", "OOMMatrix", "OOMMatrix", "csr_matrix"]
-
-
-@pytest.mark.parametrize("body", ["def f(): raise ValueError('x')\nf()", "1 +", "import sys; sys.exit(7)", "1 / 0"])
-def test_a_script_that_fails_fails_as_it_does_in_python(body: str, installed: Environment, tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(body)
-    ours = installed.run("-m", "scanpy_oom", tmp_path / "script.py", check=False)
-    pythons = installed.run(tmp_path / "script.py", check=False)
-    assert (ours.returncode, ours.stderr) == (pythons.returncode, pythons.stderr)
-
-
-def test_an_error_in_a_module_begins_in_the_module(installed: Environment, tmp_path: Path) -> None:
-    (tmp_path / "failing.py").write_text("raise ValueError('x')")
-    result = installed.run("-m", "scanpy_oom", "-m", "failing", check=False, PYTHONPATH=str(tmp_path))
-    assert result.returncode == 1
-    assert "scanpy_oom" not in result.stderr
-    assert "runpy" not in result.stderr
-
-
-def test_nothing_to_run_is_said(installed: Environment, tmp_path: Path) -> None:
-    missing = tmp_path / "missing.py"
-    cases = {
-        (): (2, "name a script, or a module with -m"),
-        ("-m",): (2, "name a script, or a module with -m"),
-        (str(missing),): (2, f"can't open file '{missing}': No such file or directory"),
-        ("-m", "no_such_module"): (1, "No module named no_such_module"),
-        ("-m", "no_such_package.module"): (1, "No module named no_such_package.module"),
-    }
-    for arguments, (status, message) in cases.items():
-        result = installed.run("-m", "scanpy_oom", *arguments, check=False)
-        assert result.returncode == status
-        assert message in result.stderr
-        assert "Traceback" not in result.stderr
-
-
-def test_help_and_version_are_there(installed: Environment) -> None:
-    assert "-m MODULE | SCRIPT" in installed.run("-m", "scanpy_oom", "--help").stdout
-    assert installed.run("-m", "scanpy_oom", "--version").stdout.startswith("scanpy-oom ")
 
 
 def test_an_environment_without_this_package_is_left_alone(installed: Environment) -> None:
