@@ -81,3 +81,10 @@ print(settings.memory_limit)
 
 def test_no_more_is_available_than_the_machine_has():
     assert 0 < available_memory() <= psutil.virtual_memory().total
+
+
+def test_a_group_beside_that_of_a_container_is_not_taken_for_one_below_it(tmp_path):
+    top = tmp_path / "cgroup"
+    group(top, memory__max="1000", memory__current="100", memory__stat="inactive_file 0\n")
+    mounts = f"30 23 0:26 /user.slice {top} rw - cgroup2 cgroup2 rw\n"
+    assert cgroup_headroom(describe(tmp_path, "0::/user.slice-b/x\n", mounts)) == 900

@@ -81,12 +81,14 @@ def _headrooms(mount: str, kind: str, path: str, version: _Version) -> list[int]
     if filesystem != kind or (kind == "cgroup" and "memory" not in options.split(",")):
         return []
     top = Path(place)
-    group = top / Path(path).relative_to(root) if path.startswith(root) else top
+    group = top / Path(path).relative_to(root) if Path(path).is_relative_to(root) else top
     found = []
-    for folder in (group, *group.parents):
-        found += _headroom(folder, version)
-        if folder == top:
-            break
+    above = [folder for folder in (group, *group.parents) if folder.is_relative_to(top)]
+    for folder in above:
+        try:
+            found += _headroom(folder, version)
+        except (FileNotFoundError, PermissionError):  # a group that is gone meanwhile, or not for us to read
+            continue
     return found
 
 

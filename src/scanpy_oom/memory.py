@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from contextlib import contextmanager
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCOUNTANT", "Accountant", "Holding", "Kind"]
 
-Kind = Literal["blocks", "partial results", "stages", "statistics", "caches", "sorting", "results"]
+Kind = Literal["blocks", "partial results", "workspace", "stages", "statistics", "caches", "sorting", "results"]
 """What memory is taken for. `"results"` are those that stay with the user (coordinates, matrices brought into memory):
 they are counted and shown, and are no part of the limit."""
+
+
+_OF_PASSES = ("blocks", "partial results")
+"""What passes under way take, and give back at their end."""
 
 
 class Holding:
@@ -48,9 +53,20 @@ class Accountant:
     """Keeps account of what our work takes of ``settings.memory_limit``. Threads may call at once."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a finalizer may run while it is held
+        self._renew()
         self._held: Counter[str] = Counter()
         self._peak = 0
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()  # a finalizer may run while it is held
+        self._changed = threading.Condition(self._lock)
+        self._passes: Counter[int] = Counter()
+
+    def after_fork(self) -> None:
+        """Forget the threads of the parent and what their passes took."""
+        self._renew()
+        for kind in _OF_PASSES:
+            self._held.pop(kind, None)
 
     @contextmanager
     def reserve(self, **amounts: int) -> Iterator[None]:
@@ -61,6 +77,32 @@ class Accountant:
             yield
         finally:
             self.add({kind: -nbytes for kind, nbytes in kinds.items()})
+
+    @contextmanager
+    def grant(self, *, beside: int, blocks: int, partial_results: int) -> Iterator[None]:
+        """Give a pass its share for the time of the context; if others have too much of it, once they are done.
+
+        Parameters
+        ----------
+        beside
+            Bytes of the limit that are not for passes.
+        blocks, partial_results
+            Bytes that the pass takes.
+        """
+        me = threading.get_ident()
+        with self._changed:
+            while (
+                self._passes.total() and not self._passes[me] and blocks + partial_results + beside > self.available()
+            ):
+                self._changed.wait()
+            self._passes[me] += 1
+        try:
+            with self.reserve(blocks=blocks, partial_results=partial_results):
+                yield
+        finally:
+            with self._changed:
+                self._passes[me] -= 1
+                self._changed.notify_all()
 
     def hold(self, owner: object, kind: Kind, nbytes: int = 0) -> Holding:
         """Count bytes for as long as `owner` lives; their number can be changed."""
@@ -96,6 +138,14 @@ class Accountant:
         """Return the bytes that are left of the limit."""
         return max(settings.memory_limit - self.in_use, 0)
 
+    def available_to_passes(self) -> int:
+        """Return the bytes of the limit that are left when no pass is under way."""
+        passes = sum(nbytes for kind, nbytes in self.held.items() if kind in _OF_PASSES)
+        return max(settings.memory_limit - self.in_use + passes, 0)
+
 
 ACCOUNTANT = Accountant()
 """That of this process."""
+
+if hasattr(os, "register_at_fork"):  # a thread that held the lock does not exist in the child
+    os.register_at_fork(after_in_child=ACCOUNTANT.after_fork)

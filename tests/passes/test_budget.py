@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -76,3 +80,40 @@ def test_nothing_is_held_after_a_pass():
     before = ACCOUNTANT.held
     run([Request(oom(counts(30, 10)), [GroupMoments(np.zeros(30, dtype=int), 1)])])
     assert ACCOUNTANT.held == before
+
+
+def test_passes_of_several_threads_wait_for_one_another_where_memory_is_short(limit):
+    limit(LIBRARIES + ACCOUNTANT.in_use + 2 * SMALLEST_BLOCK * BYTES_PER_ENTRY)
+    matrix, codes = oom(counts(3000, 10)), np.zeros(3000, dtype=int)
+    before = ACCOUNTANT.in_use
+
+    def work(_):
+        moments = run([Request(matrix, [GroupMoments(codes, 1)])])[0][0]
+        return ACCOUNTANT.in_use, moments.total.sum()
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(work, range(12)))
+    assert {total for _, total in results} == {counts(3000, 10).sum()}
+    assert ACCOUNTANT.in_use == before
+
+
+def test_a_share_is_given_when_others_are_done(limit):
+    limit(100)
+    accountant, order, inside = Accountant(), [], threading.Event()
+
+    def first():
+        with accountant.grant(beside=0, blocks=60, partial_results=0):
+            inside.set()
+            time.sleep(0.1)
+            order.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    inside.wait()
+    with accountant.grant(beside=0, blocks=60, partial_results=0):
+        order.append("second")
+        with accountant.grant(beside=0, blocks=60, partial_results=0):  # a pass within a pass waits for nobody
+            pass
+    thread.join()
+    assert order == ["first", "second"]
+    assert accountant.held == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from scanpy_oom.errors import CorruptFileError
 from scanpy_oom.matrix.transforms import Elementwise
 from scanpy_oom.memory import ACCOUNTANT
 from scanpy_oom.passes import ENGINE, AxisStatistics, GroupMoments, Request, record, run, staging
@@ -352,3 +354,49 @@ def test_on_counts_it_takes_at_most_fifteen_percent_of_csr(name, data_dir):
     run([Request(some, [GroupMoments(np.zeros(x.shape[0], dtype=int), 1)])], reuse=True)
     (narrow,) = some.copies
     assert narrow.nbytes <= 0.15 * 8 * some.nnz
+
+
+def test_totals_over_all_columns_are_not_taken_from_a_selection_that_repeats_some(path):
+    adata, want = opened(path), opened(path).to_memory()
+    for one in (adata, want):
+        sc.pp.normalize_total(one, target_sum=1e4)
+    columns = np.r_[0, 0, np.arange(80)]
+    np.testing.assert_array_equal(dense(adata.X[:, columns]), want.X.toarray()[:, columns])
+    np.testing.assert_array_equal(dense(adata.X), want.X.toarray())
+
+
+def test_a_file_that_is_overwritten_after_it_was_staged_is_refused(path):
+    adata = opened(path)
+    adata.X.sum()
+    with path.open("r+b") as file:
+        file.write(b"x")
+    with pytest.raises(CorruptFileError, match=r"a\.h5ad"):
+        adata.X.sum(axis=0).sum() + adata.X[:2].sum()
+
+
+_FULL_FOR_SOME = """
+import errno, os, sys
+import scanpy as sc
+from scanpy_oom.passes import staging
+from scanpy_oom.settings import settings
+staging.IN_MEMORY = 0
+settings.n_threads = 4
+pwrite, calls = os.pwrite, []
+def some_fail(*arguments):
+    calls.append(1)
+    if len(calls) % 3 == 0:
+        raise OSError(int(sys.argv[2]), "planted")
+    return pwrite(*arguments)
+os.pwrite = some_fail
+adata = sc.read_h5ad(sys.argv[1], backed="oom")
+print(float(adata.X.sum()), list(adata.X.copies))
+adata[:, 3:9].X.sum()
+"""
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+def test_threads_that_fail_to_write_while_others_do_not_cost_the_stage_alone_and_one_warning(path, error):
+    command = [sys.executable, "-c", _FULL_FOR_SOME, path, str(error)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == f"{counts(3000, 80).sum()} []"
+    assert out.stderr.count("There is no room for a compact copy") == 1

@@ -24,7 +24,7 @@ from ..comparison import (
     assert_same_warnings,
     passes_of,
 )
-from ..matrices import dense, oom, pair
+from ..matrices import annotated, counts, dense, oom, pair
 from .strategies import FORMATS, expression
 
 CLOSE = 2e-4
@@ -332,3 +332,12 @@ def test_all_components_of_real_counts_are_scanpy_s(pbmc3k, monkeypatch):
         assert_same(memory.uns, lazy.uns, "uns", rtol=CLOSE)
     exact = np.linalg.eigvalsh(np.cov(memory.X, rowvar=False))[:-51:-1]
     np.testing.assert_allclose(lazy.uns["pca"]["variance"], exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused_as_by_scikit_learn(value, monkeypatch):
+    monkeypatch.setattr(_pca, "SMALL", 0)
+    x = counts(60, 12)
+    x.data[5] = value
+    with pytest.raises(ValueError, match="Input X contains"):
+        sc.pp.pca(annotated(oom(x)), n_comps=3)

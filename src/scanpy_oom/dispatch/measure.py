@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Self
 
-from ..passes.record import totals
+from ..passes.record import totals_of_thread as totals
 from .hookspecs import DispatchedCall
 from .log import log
 from .manager import observe

@@ -48,8 +48,9 @@ class HDF5Source(Source):
         return self.file.counter.total
 
     def check_open(self) -> None:
-        """Raise ValueError if the source is closed; for who would read a copy instead."""
-        _ = self.file.fd
+        """Raise ValueError if the source is closed, CorruptFileError if the file is another; for who reads a copy."""
+        with self.file.unchanged():
+            pass
 
     def close(self) -> None:
         """Release the file. Reading from a closed source raises ValueError."""

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 
 from ..errors import MemoryBudgetExceeded, OOMError
+from ..memory import ACCOUNTANT
 from ..settings import format_bytes, settings
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def check_scratch_space(n_bytes: int, purpose: str) -> None:
 def room_for_copies() -> int:
     """Return the bytes that compact copies may take in `settings.scratch_dir`: half of what is free.
 
-    Of a folder that lies in memory, a quarter of `settings.memory_limit`.
+    Of a folder that lies in memory, a quarter of what is left of `settings.memory_limit`.
 
     Raises
     ------
@@ -147,7 +148,7 @@ def room_for_copies() -> int:
         msg = f"settings.scratch_dir is {folder}, which is no folder"
         raise ScratchSpaceError(msg)
     free = shutil.disk_usage(folder).free // 2
-    return min(free, settings.memory_limit // 4) if lies_in_memory(folder) else free
+    return min(free, ACCOUNTANT.available() // 4) if lies_in_memory(folder) else free
 
 
 def _no_space(folder: Path, n_bytes: int, purpose: str = "Writing scratch files") -> ScratchSpaceError:

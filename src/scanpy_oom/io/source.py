@@ -154,7 +154,7 @@ class Source(ABC):
         return None
 
     def check_open(self) -> None:  # noqa: B027 - what lies in memory is always open
-        """Raise ValueError if the source is closed; for who would read a copy instead."""
+        """Raise ValueError if the source is closed, CorruptFileError if the file is another; for who reads a copy."""
 
     @abstractmethod
     def close(self) -> None:

@@ -117,7 +117,8 @@ def narrow_counts(values: NDArray[np.floating[Any]], out: NDArray[np.unsignedint
 
     Returns
     -------
-    Whether each value is a whole number that fits the type of `out`; what is written is meaningless otherwise.
+    Whether each value is a whole number, no negative zero, that fits the type of `out`; what is written is meaningless
+    otherwise.
     """
     most = np.float64((np.int64(1) << (8 * out.itemsize)) - 1)
     misfits = 0
@@ -125,6 +126,6 @@ def narrow_counts(values: NDArray[np.floating[Any]], out: NDArray[np.unsignedint
         x = np.float64(values[p])
         inside = x if x >= 0 and x <= most else 0.0  # nothing else may be cast
         count = np.int64(inside)
-        misfits += np.float64(count) != x
+        misfits += (np.float64(count) != x) | np.signbit(x)  # both, always: so it is done for many at once
         out[p] = count
     return misfits == 0

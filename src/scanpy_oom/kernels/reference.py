@@ -85,5 +85,5 @@ def decode_deltas(lengths: NDArray[np.integer], deltas: NDArray[np.integer]) -> 
 
 def narrow_counts(values: NDArray[np.floating], dtype: np.dtype) -> NDArray | None:
     """Values as unsigned integers; None where they are no such numbers."""
-    fit = (values >= 0) & (values <= np.iinfo(dtype).max) & (values == np.floor(values))
+    fit = (values >= 0) & (values <= np.iinfo(dtype).max) & (values == np.floor(values)) & ~np.signbit(values)
     return values.astype(dtype) if fit.all() else None

@@ -36,13 +36,19 @@ class Copies:
     ----------
     above
         Those of the matrix of which this one is a subset.
+
+    Attributes
+    ----------
+    refused
+        Whether there was no room for a copy, so that none is tried again.
     """
 
-    __slots__ = ("_above", "_own")
+    __slots__ = ("_above", "_own", "refused")
 
     def __init__(self, above: Copies | None = None) -> None:
         self._above = above
         self._own: list[Copy] = []
+        self.refused = False
 
     def add(self, copy: Copy) -> None:
         """Keep a copy of all that the selection shows."""

@@ -79,7 +79,7 @@ class Statistics:
             kept |= {k: v if rows is None else v[rows] for k, v in self.known.items() if k in ROW_STATISTICS}
         if rows is None:
             kept |= {k: v if columns is None else v[columns] for k, v in self.known.items() if k in COLUMN_STATISTICS}
-        remainder = self.remainder
+        remainder = None if kept.keys() >= EXACT_BY_SUBTRACTION else self.remainder
         if rows is not None and any(name in self.known for name in COLUMN_STATISTICS):
             remainder = Remainder(of, rows, columns)
         elif remainder is not None:

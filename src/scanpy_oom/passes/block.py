@@ -150,13 +150,14 @@ class BlockReader:
         self._n_columns = matrix.shape[1]
         self._program = matrix.chain.program
         self._background = matrix.chain.background
-        # those over the columns that are shown, and those over others
-        self._shown_totals = [totals for totals in missing_totals(matrix) if totals.counts(shown)]
-        self._other_totals = [
-            (totals, totals.counted[fed] if fed is not None and totals.counted.size else totals.counted)
-            for totals in missing_totals(matrix)
-            if not totals.counts(shown)
-        ]
+        # those over the columns that are shown, each once, and those over others
+        self._shown_totals, self._other_totals = [], []
+        for totals in missing_totals(matrix):
+            if totals.counts(shown) and not matrix.selection.repeats_columns:
+                self._shown_totals.append(totals)
+            else:
+                counted = totals.counted[fed] if fed is not None and totals.counted.size else totals.counted
+                self._other_totals.append((totals, counted))
 
     @property
     def needs_other_columns(self) -> bool:

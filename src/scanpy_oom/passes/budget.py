@@ -11,7 +11,7 @@ from ..errors import MemoryBudgetExceeded
 from ..memory import ACCOUNTANT
 from ..settings import format_bytes, settings
 
-__all__ = ["Allotment", "allot", "announce", "require"]
+__all__ = ["Allotment", "allot", "announce", "fits", "require"]
 
 LIBRARIES = 130_000_000
 """Bytes that compiled kernels and the libraries below them take once they are loaded, whatever the data."""
@@ -80,7 +80,8 @@ def allot(partial_nbytes: int, what: str) -> Allotment:
         found = _allotted(partial_nbytes)
     if found is not None:
         return found
-    least = 2 * partial_nbytes + SMALLEST_BLOCK * BYTES_PER_ENTRY + LIBRARIES + ACCOUNTANT.in_use
+    taken = settings.memory_limit - ACCOUNTANT.available_to_passes()
+    least = 2 * partial_nbytes + SMALLEST_BLOCK * BYTES_PER_ENTRY + LIBRARIES + taken
     msg = (
         f"{what} takes at least {format_bytes(least)} of memory, of which libraries take {format_bytes(LIBRARIES)}; "
         f"the limit is {format_bytes(settings.memory_limit)}. Take fewer columns or groups, or raise the limit: "
@@ -90,8 +91,8 @@ def allot(partial_nbytes: int, what: str) -> Allotment:
 
 
 def _allotted(partial_nbytes: int) -> Allotment | None:
-    """Return the division with the most tasks and threads that fits; None if none does."""
-    left = ACCOUNTANT.available() - LIBRARIES
+    """Return the division with the most tasks and threads that fits, were this the only pass; None if none does."""
+    left = ACCOUNTANT.available_to_passes() - LIBRARIES
     n = settings.n_threads
     ahead = [] if partial_nbytes >= LARGE else [(n, n + 1)]
     for n_threads, n_tasks in [*ahead, *((k, k) for k in range(n, 0, -1))]:
@@ -100,6 +101,11 @@ def _allotted(partial_nbytes: int) -> Allotment | None:
         if entries >= SMALLEST_BLOCK:
             return Allotment(n_threads, n_tasks, min(entries, LARGEST_BLOCK), partial_nbytes)
     return None
+
+
+def fits(partial_nbytes: int) -> bool:
+    """Whether :func:`allot` would find room for such a pass."""
+    return _allotted(partial_nbytes) is not None
 
 
 def require(nbytes: float, what: str, advice: str) -> None:

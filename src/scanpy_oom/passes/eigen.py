@@ -10,7 +10,9 @@ import numpy as np
 from scipy import linalg
 
 from ..kernels import unpack_symmetric
+from ..memory import ACCOUNTANT
 from .arrays import mapped_zeros
+from .lapack import leading_eigh
 from .products import ClassSums, Gram, GramProduct, LeftProduct
 from .run import Request, run
 
@@ -96,6 +98,7 @@ class ExplicitGram(GramOperator):
         packed, class_sums = run([Request(matrix, [Gram(), ClassSums()])], reuse=True)[0]
         n_rows, n_columns = matrix.shape
         gram = mapped_zeros((n_columns, n_columns))
+        ACCOUNTANT.hold(gram, "workspace", gram.nbytes)
         unpack_symmetric(packed, gram)
         del packed
         background = matrix.chain.background
@@ -153,9 +156,7 @@ def leading_eigenpairs(gram: GramOperator, k: int, random: np.random.RandomState
     thick restart (Wu and Simon, 2000), one pass a block.
     """
     if isinstance(gram, ExplicitGram):
-        n = gram.shape[1]
-        # symmetric, so that its transpose is itself, in the order of memory that LAPACK wants
-        values, vectors = linalg.eigh(gram.gram.T, subset_by_index=[n - k, n - 1], check_finite=False, overwrite_a=True)
+        values, vectors = leading_eigh(gram.gram, k)
         return _decomposition(values[::-1], vectors[:, ::-1])
     return _decomposition(*_block_lanczos(gram, k, random, max_basis))
 

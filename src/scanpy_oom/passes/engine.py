@@ -44,13 +44,13 @@ def _by_subtraction(matrix: OOMMatrix, names: list[str]) -> dict[str, NDArray] |
     remainder = matrix.statistics.remainder
     if remainder is None or not EXACT_BY_SUBTRACTION.issuperset(names):
         return None
-    whole, removed = remainder.base.statistics.get(*names), remainder.removed()
-    if whole is None or removed is None:
+    known, removed = remainder.base.statistics.known, remainder.removed()
+    if removed is None or not known.keys() >= set(names):
         return None
     columns = slice(None) if remainder.columns is None else remainder.columns
     few = remainder.base.select(removed, remainder.columns)
     found = run([Request(few, [AxisStatistics()])], stage=False)[0][0].known
-    return {name: values[columns] - found[name] for name, values in zip(names, whole, strict=True)}
+    return {name: known[name][columns] - found[name] for name in EXACT_BY_SUBTRACTION & known.keys()}
 
 
 class ThreadsEngine:

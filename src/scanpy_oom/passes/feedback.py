@@ -35,6 +35,8 @@ class _Announcer(event.Listener):
         module = function.__module__ or ""  # what was made by `exec` has none
         if not _Announcer.said and module.startswith("scanpy_oom."):
             _Announcer.said = True
+            if sys.stderr is None:  # as of a program without a console
+                return
             sys.stderr.write("scanpy-oom: compiling kernels (once per installation, some seconds) ...\n")
             sys.stderr.flush()
 
@@ -63,7 +65,7 @@ def progress(location: str, n_rows: int) -> tqdm[Any]:
     None is shown if scanpy's verbosity is 0, or if nobody watches: where messages go neither to a terminal nor to a
     notebook.
     """
-    watched = sys.stderr.isatty() or _in_notebook()
+    watched = (sys.stderr is not None and sys.stderr.isatty()) or _in_notebook()
     return tqdm(
         total=n_rows,
         desc=f"reading {location}",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ClassSums", "Gram", "GramProduct", "LeftProduct", "RightProduct"]
 
 
-GROUP = 4096
-"""Rows that are added to a Gram matrix at a time."""
+GROUP = 2**22
+"""Cells of the rows that are added to a Gram matrix at a time: 50 MB, if none of them were zero."""
 
 
 def _class_sums(values: NDArray[np.float64], background: Background) -> NDArray[np.float64]:
@@ -124,12 +124,18 @@ class LeftProduct(_Summed):
         return total
 
 
+def _group(n_columns: int) -> int:
+    """Return how many rows are added to a Gram matrix at a time, whatever the size of blocks."""
+    return min(max(GROUP // max(n_columns, 1), 256), 4096)
+
+
 class _PartialGram:
     """Part of a Gram matrix, and the rows that have not been added to it yet."""
 
-    __slots__ = ("_n_rows", "_waiting", "gram")
+    __slots__ = ("_group", "_n_rows", "_waiting", "gram")
 
     def __init__(self, n_columns: int) -> None:
+        self._group = _group(n_columns)
         self.gram = mapped_zeros((n_columns * (n_columns + 1) // 2,))
         self._waiting: list[sparse.csr_matrix] = []
         self._n_rows = 0
@@ -138,10 +144,10 @@ class _PartialGram:
         """Add rows, in groups of which each is added as a whole."""
         start = 0
         while start < rows.shape[0]:
-            stop = min(start + GROUP - self._n_rows, rows.shape[0])
+            stop = min(start + self._group - self._n_rows, rows.shape[0])
             self._waiting.append(rows[start:stop])
             self._n_rows += stop - start
-            if self._n_rows == GROUP:
+            if self._n_rows == self._group:
                 self.flush()
             start = stop
 
@@ -170,12 +176,15 @@ class Gram(Reduction):
 
     def prepare(self, matrix: OOMMatrix) -> None:
         self._n_columns = matrix.shape[1]
+        # rows that wait, and once more where they are put together; columns that are shown may be fuller than others
+        per_row = 2 * matrix.stored / max(matrix.shape[0], 1) * matrix.shape[1] / max(matrix.source.shape[1], 1)
+        self._waiting_nbytes = int(2 * 12 * _group(matrix.shape[1]) * min(per_row, matrix.shape[1]))
 
     def partial(self) -> _PartialGram:
         return _PartialGram(self._n_columns)
 
     def partial_nbytes(self) -> int:
-        return 4 * self._n_columns * (self._n_columns + 1)
+        return 4 * self._n_columns * (self._n_columns + 1) + self._waiting_nbytes
 
     def update(self, partial: _PartialGram, block: Block) -> None:
         shape = (block.n_rows, block.n_columns)

@@ -6,7 +6,9 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["PassRecord", "Totals", "add", "recent", "totals"]
+from ..io.locks import ForkSafeLock
+
+__all__ = ["PassRecord", "Totals", "add", "recent", "totals", "totals_of_thread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,16 @@ class Totals:
     passes: int
     bytes_read: int
 
+    def with_one_more(self, record: PassRecord) -> Totals:
+        """Return the sums with one pass more."""
+        return Totals(self.passes + 1, self.bytes_read + record.bytes_read)
 
-_lock = threading.Lock()
+
+_NOTHING = Totals(0, 0)
+_own = threading.local()
+_lock = ForkSafeLock()
 _recent: deque[PassRecord] = deque(maxlen=1000)
-_totals = Totals(0, 0)
+_totals = _NOTHING
 
 
 def add(record: PassRecord) -> None:
@@ -56,12 +64,19 @@ def add(record: PassRecord) -> None:
     global _totals  # noqa: PLW0603
     with _lock:
         _recent.append(record)
-        _totals = Totals(_totals.passes + 1, _totals.bytes_read + record.bytes_read)
+        _totals = _totals.with_one_more(record)
+    _own.totals = totals_of_thread().with_one_more(record)
 
 
 def totals() -> Totals:
     """Return the sums over all passes so far; they only grow."""
     return _totals
+
+
+def totals_of_thread() -> Totals:
+    """Return the sums over the passes that this thread has asked for."""
+    found: Totals = getattr(_own, "totals", _NOTHING)
+    return found
 
 
 def recent() -> list[PassRecord]:

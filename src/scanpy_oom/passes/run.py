@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ..memory import ACCOUNTANT
 from . import record
+from .blas import one_blas_thread
 from .block import BlockReader, fetch
-from .budget import allot
+from .budget import LIBRARIES, allot
 from .choice import ColumnChoice
 from .columns import column_parts, reads_by_columns
 from .feedback import announce_compilation, progress, warn_user
@@ -174,7 +174,7 @@ class _Pass:
         share = self.share
         try:
             with (
-                ACCOUNTANT.reserve(blocks=share.blocks_nbytes, partial_results=share.partials_nbytes),
+                ACCOUNTANT.grant(beside=LIBRARIES, blocks=share.blocks_nbytes, partial_results=share.partials_nbytes),
                 progress(self.lead.source.location, self.plan.n_rows) as self.bar,
             ):
                 totals = self._reduce()
@@ -273,7 +273,7 @@ def run(requests: Sequence[Request], *, stage: bool = True, reuse: bool = False)
     with ExitStack() as stack:
         stack.enter_context(announce_compilation())
         if any(reduction.uses_blas for reduction in reductions):
-            stack.enter_context(threadpool_limits(1, user_api="blas"))
+            stack.enter_context(one_blas_thread())
         this, results = (_by_columns if gene_major else _in_one_go)(requests, _Wish(stage, reuse))
     record.add(
         record.PassRecord(

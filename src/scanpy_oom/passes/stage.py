@@ -7,12 +7,12 @@ where they are read.
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import blosc2
 import numpy as np
 
+from ..io.locks import ForkSafeLock
 from ..io.scratch import ScratchArray, ScratchSpaceError, lies_in_memory, room_for_copies
 from ..io.source import CSRBlock
 from ..kernels import decode_deltas, encode_deltas, narrow_counts
@@ -61,8 +61,7 @@ class _Store:
     def __init__(self, in_memory: int) -> None:
         self._in_memory = in_memory
         self._room = 0
-        self._closed = False
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._file: ScratchArray | None = None
         self._memory: list[bytes] = []
         self._starts: dict[int, int] = {}
@@ -84,9 +83,6 @@ class _Store:
             If that were more than there is room for.
         """
         with self._lock:
-            if self._closed:
-                msg = "it has been given up"
-                raise NoRoomError(msg)
             at = self.nbytes
             self.nbytes += len(content)
             if self._file is None and self.nbytes <= self._in_memory:
@@ -120,7 +116,7 @@ class _Store:
     def _write(self, file: ScratchArray, content: bytes, at: int) -> None:
         try:
             file.write(np.frombuffer(content, dtype=np.uint8), at)
-        except ScratchSpaceError as error:
+        except OSError as error:  # of a disk that is full, or fails: the pass can do without
             raise NoRoomError((error.strerror or str(error)).rstrip(".")) from error
 
     def get(self, at: int, length: int) -> bytes | memoryview:
@@ -134,7 +130,6 @@ class _Store:
     def close(self) -> None:
         """Give the space back."""
         with self._lock:
-            self._closed = True
             if self._file is not None:
                 self._file.close()
             self._memory, self._starts = [], {}

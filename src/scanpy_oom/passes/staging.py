@@ -69,7 +69,7 @@ def stage_columns(matrix: OOMMatrix, feed: Feed, *, reuse: bool) -> NDArray[np.i
     to read.
     """
     source, shown = matrix.source, matrix.selection.columns
-    if settings.stage == "off" or source.path is None or 0 in matrix.shape:
+    if settings.stage == "off" or source.path is None or 0 in matrix.shape or matrix.copies.top().refused:
         return None
     fed = source.shape[1] if feed.columns is None else feed.columns.size
     if reuse and shown is not None and 2 * shown.size <= fed and not matrix.selection.repeats_columns:
@@ -119,13 +119,14 @@ class Staging:
         try:
             self._writer.add(rows.first, indptr, indices, data)
         except NoRoomError as error:
-            with self._lock:
-                self._no_room = error
-            self._writer.discard()
+            with self._lock:  # space is given back at the end: others may be writing
+                self._no_room = self._no_room or error
 
     def finish(self) -> None:
         """Leave the stage to all that derives from the matrix."""
         if self._no_room is not None:
+            self._writer.discard()
+            self._matrix.copies.top().refused = True
             logg.warning(
                 f"There is no room for a compact copy of {self._matrix.source.location} ({self._no_room}): passes will "
                 "read the file itself, which takes longer."

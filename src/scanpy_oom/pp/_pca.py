@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from ..errors import UnsupportedOutOfMemory
 from ..memory import ACCOUNTANT
 from ..passes import ENGINE, ClassSums, Gram, GramProduct, LeftProduct, Request, RightProduct, outline, run
-from ..passes.budget import LIBRARIES
+from ..passes.budget import LIBRARIES, fits
 from ..passes.eigen import ExplicitGram, GramOperator, StreamedGram, leading_eigenpairs, randomized_decomposition
 from ..passes.outline import Outline, Step
 from ._compat import get_obs_rep
@@ -34,7 +34,7 @@ MOST_COLUMNS = 5000
 """Columns up to which the Gram matrix is held."""
 
 
-BASIS = 2**26
+BASIS = 2**25
 """Bytes of the vectors that are held where the Gram matrix is not."""
 
 SMALL = 50_000_000
@@ -259,8 +259,13 @@ def _fit(
     if solver == "randomized":
         n_iter = _n_iter(x, k, zero_center=zero_center)
         found = randomized_decomposition(gram, k, random, n_iter=n_iter, single=single)
+    elif isinstance(gram, ExplicitGram):
+        found = leading_eigenpairs(gram, k, random, x.shape[1])
     else:
-        found = leading_eigenpairs(gram, k, random, BASIS // (8 * x.shape[1]))
+        most = max(BASIS // (8 * x.shape[1]), 4 * k + 30)
+        # the vectors, and once more where some are added; products with them
+        with ACCOUNTANT.reserve(workspace=3 * 8 * x.shape[1] * most):
+            found = leading_eigenpairs(gram, k, random, most)
     fit_dtype = np.dtype(np.float32 if single else np.float64)
     out_dtype = dtype if zero_center and not single else fit_dtype
     return _finish(x, gram, found, total, zero_center=zero_center, dtype=fit_dtype, out_dtype=out_dtype)
@@ -333,8 +338,14 @@ def _check_n_components(x: OOMMatrix, k: int, solver: str) -> None:
 
 
 def _holds_gram(x: OOMMatrix) -> bool:
-    """Tell whether there is room for the Gram matrix: half of it for a task, and half for the sum."""
-    return x.shape[1] <= MOST_COLUMNS and 8 * x.shape[1] ** 2 + LIBRARIES < ACCOUNTANT.available()
+    """Whether the Gram matrix is held: if there are not too many columns, and it fits the memory limit."""
+    n_columns = x.shape[1]
+    if n_columns > MOST_COLUMNS or 12 * n_columns**2 + LIBRARIES > ACCOUNTANT.available_to_passes():
+        return False
+    reductions = (Gram(), ClassSums())
+    for reduction in reductions:
+        reduction.prepare(x)
+    return fits(sum(reduction.partial_nbytes() for reduction in reductions))
 
 
 def _gram(x: OOMMatrix, *, zero_center: bool) -> tuple[GramOperator, float]:
@@ -342,11 +353,22 @@ def _gram(x: OOMMatrix, *, zero_center: bool) -> tuple[GramOperator, float]:
     n_rows = x.shape[0]
     if _holds_gram(x):
         explicit = ExplicitGram(x, center=zero_center)
+        _check_finite(explicit.uncentered_trace)
         return explicit, explicit.uncentered_trace - n_rows * float(explicit.column_mean @ explicit.column_mean)
     known = ENGINE.statistics(x, "col_sum", "col_sumsq").known
     mean = known["col_sum"] / n_rows
     deviations = float((known["col_sumsq"] - n_rows * mean**2).sum())
+    _check_finite(deviations)
     return StreamedGram(x, mean if zero_center else None), deviations
+
+
+def _check_finite(sum_of_squares: float) -> None:
+    """Refuse what scikit-learn refuses."""
+    if np.isfinite(sum_of_squares):
+        return
+    kind = "NaN" if np.isnan(sum_of_squares) else "infinity or a value too large for dtype('float64')"
+    msg = f"Input X contains {kind}."
+    raise ValueError(msg)
 
 
 def _finish(
