@@ -141,7 +141,7 @@ def test_highly_expressed_columns_are_those_above_the_fraction_in_some_row():
     assert not want.all()
 
 
-@pytest.mark.parametrize("memory_limit", [5 * 10**6, 10**9])
+@pytest.mark.parametrize("memory_limit", [15 * 10**6, 10**9])
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_results_do_not_depend_on_threads_or_memory(monkeypatch, n_threads, memory_limit):
     rng = np.random.default_rng(0)
