@@ -40,12 +40,15 @@ class Allotment:
         Stored entries that a block may hold.
     partial_nbytes
         Bytes of the partial results of a task.
+    workspace_nbytes
+        Bytes that filling them takes beside, of each thread.
     """
 
     n_threads: int
     n_tasks: int
     entries: int
     partial_nbytes: int
+    workspace_nbytes: int = 0
 
     @property
     def blocks_nbytes(self) -> int:
@@ -54,11 +57,14 @@ class Allotment:
 
     @property
     def partials_nbytes(self) -> int:
-        """Bytes of the partial results that are held at a time, that of all tasks merged so far among them."""
-        return (self.n_tasks + 1) * self.partial_nbytes
+        """Bytes of the partial results that are held at a time, that of all tasks merged so far among them.
+
+        With what filling them takes.
+        """
+        return (self.n_tasks + 1) * self.partial_nbytes + self.n_threads * self.workspace_nbytes
 
 
-def allot(partial_nbytes: int, what: str) -> Allotment:
+def allot(partial_nbytes: int, what: str, workspace_nbytes: int = 0) -> Allotment:
     """Divide what is left of ``settings.memory_limit`` among threads, partial results and blocks.
 
     Parameters
@@ -67,6 +73,8 @@ def allot(partial_nbytes: int, what: str) -> Allotment:
         Bytes of the partial results of a task.
     what
         What they are of, for the message.
+    workspace_nbytes
+        Bytes that filling them takes beside, of each thread.
 
     Raises
     ------
@@ -74,14 +82,14 @@ def allot(partial_nbytes: int, what: str) -> Allotment:
         If it is not enough for one thread, one partial result beside that of all tasks, and the smallest block. The
         message says what the least limit is.
     """
-    found = _allotted(partial_nbytes)
+    found = _allotted(partial_nbytes, workspace_nbytes)
     if found is None:
         gc.collect()  # what nobody uses any more may still be held by a cycle of references
-        found = _allotted(partial_nbytes)
+        found = _allotted(partial_nbytes, workspace_nbytes)
     if found is not None:
         return found
     taken = settings.memory_limit - ACCOUNTANT.available_to_passes()
-    least = 2 * partial_nbytes + SMALLEST_BLOCK * BYTES_PER_ENTRY + LIBRARIES + taken
+    least = 2 * partial_nbytes + workspace_nbytes + SMALLEST_BLOCK * BYTES_PER_ENTRY + LIBRARIES + taken
     msg = (
         f"{what} takes at least {format_bytes(least)} of memory, of which libraries take {format_bytes(LIBRARIES)}; "
         f"the limit is {format_bytes(settings.memory_limit)}. Take fewer columns or groups, or raise the limit: "
@@ -90,22 +98,22 @@ def allot(partial_nbytes: int, what: str) -> Allotment:
     raise MemoryBudgetExceeded(msg)
 
 
-def _allotted(partial_nbytes: int) -> Allotment | None:
+def _allotted(partial_nbytes: int, workspace_nbytes: int) -> Allotment | None:
     """Return the division with the most tasks and threads that fits, were this the only pass; None if none does."""
     left = ACCOUNTANT.available_to_passes() - LIBRARIES
     n = settings.n_threads
     ahead = [] if partial_nbytes >= LARGE else [(n, n + 1)]
     for n_threads, n_tasks in [*ahead, *((k, k) for k in range(n, 0, -1))]:
-        for_blocks = left - (n_tasks + 1) * partial_nbytes
+        for_blocks = left - (n_tasks + 1) * partial_nbytes - n_threads * workspace_nbytes
         entries = for_blocks // (n_threads * BYTES_PER_ENTRY)
         if entries >= SMALLEST_BLOCK:
-            return Allotment(n_threads, n_tasks, min(entries, LARGEST_BLOCK), partial_nbytes)
+            return Allotment(n_threads, n_tasks, min(entries, LARGEST_BLOCK), partial_nbytes, workspace_nbytes)
     return None
 
 
-def fits(partial_nbytes: int) -> bool:
+def fits(partial_nbytes: int, workspace_nbytes: int = 0) -> bool:
     """Whether :func:`allot` would find room for such a pass."""
-    return _allotted(partial_nbytes) is not None
+    return _allotted(partial_nbytes, workspace_nbytes) is not None
 
 
 def require(nbytes: float, what: str, advice: str) -> None:

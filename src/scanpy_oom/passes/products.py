@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ClassSums", "Gram", "GramProduct", "LeftProduct", "RightProduct"]
 
 
-GROUP = 2**22
-"""Cells of the rows that are added to a Gram matrix at a time: 50 MB, if none of them were zero."""
+GROUP = 2**21
+"""Cells of the rows that are added to a Gram matrix at a time: 25 MB, if none of them were zero."""
 
 
 def _class_sums(values: NDArray[np.float64], background: Background) -> NDArray[np.float64]:
@@ -184,7 +184,11 @@ class Gram(Reduction):
         return _PartialGram(self._n_columns)
 
     def partial_nbytes(self) -> int:
-        return 4 * self._n_columns * (self._n_columns + 1) + self._waiting_nbytes
+        return 4 * self._n_columns * (self._n_columns + 1)
+
+    def workspace_nbytes(self) -> int:
+        """Bytes of the rows that wait."""
+        return self._waiting_nbytes
 
     def update(self, partial: _PartialGram, block: Block) -> None:
         shape = (block.n_rows, block.n_columns)

@@ -63,3 +63,7 @@ class Reduction(ABC):
     def partial_nbytes(self) -> int:
         """Bytes of one partial result."""
         return 0
+
+    def workspace_nbytes(self) -> int:
+        """Bytes that a thread takes beside, while it fills one."""
+        return 0

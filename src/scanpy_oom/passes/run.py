@@ -78,7 +78,8 @@ class _Pass:
         for request in requests:
             for reduction in request.reductions:
                 reduction.prepare(request.matrix)
-        self.share = allot(self.partial_nbytes, f"{what} of {self.lead!r}")
+        workspace = sum(reduction.workspace_nbytes() for request in requests for reduction in request.reductions)
+        self.share = allot(self.partial_nbytes, f"{what} of {self.lead!r}", workspace)
         self.plan = Plan(self.feed, self.lead.selection, self.share.entries)
         self.staging = self._staging(staging)
         self.readers = [BlockReader(request.matrix, self.feed.columns) for request in requests]

@@ -345,7 +345,8 @@ def _holds_gram(x: OOMMatrix) -> bool:
     reductions = (Gram(), ClassSums())
     for reduction in reductions:
         reduction.prepare(x)
-    return fits(sum(reduction.partial_nbytes() for reduction in reductions))
+    partial = sum(reduction.partial_nbytes() for reduction in reductions)
+    return fits(partial, sum(reduction.workspace_nbytes() for reduction in reductions))
 
 
 def _gram(x: OOMMatrix, *, zero_center: bool) -> tuple[GramOperator, float]:
