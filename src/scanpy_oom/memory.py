@@ -96,11 +96,12 @@ class Accountant:
             ):
                 self._changed.wait()
             self._passes[me] += 1
+            self.add({"blocks": blocks, "partial results": partial_results})  # before anybody else looks
         try:
-            with self.reserve(blocks=blocks, partial_results=partial_results):
-                yield
+            yield
         finally:
             with self._changed:
+                self.add({"blocks": -blocks, "partial results": -partial_results})
                 self._passes[me] -= 1
                 self._changed.notify_all()
 

@@ -345,8 +345,6 @@ def test_a_failed_pass_leaves_no_stage(path):
 def test_on_counts_it_takes_at_most_fifteen_percent_of_csr(name, data_dir):
     x = opened(data_dir / name).X
     ENGINE.statistics(x, "col_sum")
-    if not list(x.copies):  # stored without compression
-        pytest.skip(f"{name} is stored without compression, which is read as fast")
     (whole,) = x.copies
     assert whole.nbytes <= 0.15 * 8 * x.nnz
     genes = np.sort(np.argsort(x.statistics.known["col_nnz"])[-2000:])

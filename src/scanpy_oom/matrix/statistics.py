@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from .oommatrix import OOMMatrix
@@ -85,6 +87,16 @@ class Statistics:
         elif remainder is not None:
             remainder = remainder.take(rows, columns)
         return Statistics(kept, remainder)
+
+    def removed_rows(self, names: Sequence[str]) -> OOMMatrix | None:
+        """Return the few rows from which alone the named statistics follow; None if they do not follow from such."""
+        remainder = self.remainder
+        if remainder is None or not EXACT_BY_SUBTRACTION.issuperset(names):
+            return None
+        removed = remainder.removed()
+        if removed is None or remainder.base.statistics.get(*names) is None:
+            return None
+        return remainder.base.select(removed, remainder.columns)
 
     def keep(self, names: frozenset[str]) -> Statistics:
         """Return the named ones alone."""

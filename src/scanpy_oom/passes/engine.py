@@ -41,16 +41,16 @@ def _answer(matrix: OOMMatrix, reduction: Reduction) -> Any:
 
 
 def _by_subtraction(matrix: OOMMatrix, names: list[str]) -> dict[str, NDArray] | None:
-    remainder = matrix.statistics.remainder
-    if remainder is None or not EXACT_BY_SUBTRACTION.issuperset(names):
+    few, remainder = matrix.statistics.removed_rows(names), matrix.statistics.remainder
+    if few is None or remainder is None:
         return None
-    known, removed = remainder.base.statistics.known, remainder.removed()
-    if removed is None or not known.keys() >= set(names):
-        return None
-    columns = slice(None) if remainder.columns is None else remainder.columns
-    few = remainder.base.select(removed, remainder.columns)
+    known, columns = remainder.base.statistics.known, remainder.columns
+    everything = slice(None)
     found = run([Request(few, [AxisStatistics()])], stage=False)[0][0].known
-    return {name: known[name][columns] - found[name] for name in EXACT_BY_SUBTRACTION & known.keys()}
+    return {
+        name: known[name][everything if columns is None else columns] - found[name]
+        for name in EXACT_BY_SUBTRACTION & known.keys()
+    }
 
 
 class ThreadsEngine:

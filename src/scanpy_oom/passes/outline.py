@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..matrix.statistics import EXACT_BY_SUBTRACTION
 from .collect import CollectDense, CollectSparse
 from .moments import AxisStatistics
 from .run import Request
@@ -69,10 +68,7 @@ def statistics(matrix: OOMMatrix, *names: str) -> list[Step]:
     missing = [name for name in names if name not in matrix.statistics.known]
     if not missing:
         return []
-    remainder = matrix.statistics.remainder
-    if remainder is not None and EXACT_BY_SUBTRACTION.issuperset(missing):
-        removed = remainder.removed()
-        if removed is not None and remainder.base.statistics.get(*missing) is not None:
-            few = remainder.base.select(removed, remainder.columns)
-            return [Step([Request(few, [AxisStatistics()])], stage=False)]
+    few = matrix.statistics.removed_rows(missing)
+    if few is not None:
+        return [Step([Request(few, [AxisStatistics()])], stage=False)]
     return [Step([Request(matrix, [AxisStatistics()])])]

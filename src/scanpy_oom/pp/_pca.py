@@ -181,7 +181,7 @@ def _streamed_steps(x: OOMMatrix, k: int, solver: str, *, zero_center: bool) -> 
     if solver == "randomized":
         n_products = _n_iter(x, k, zero_center=zero_center) + 1
         return [*steps, *_draws(x, k), *(Step(product, workspace=24 * width * x.shape[1]) for _ in range(n_products))]
-    return [*steps, Step(product, repeats=width < x.shape[1], workspace=max(BASIS, 24 * width * x.shape[1]))]
+    return [*steps, Step(product, repeats=width < x.shape[1], workspace=_lanczos_nbytes(x, k))]
 
 
 def _draws(x: OOMMatrix, k: int) -> list[Step]:
@@ -259,16 +259,22 @@ def _fit(
     if solver == "randomized":
         n_iter = _n_iter(x, k, zero_center=zero_center)
         found = randomized_decomposition(gram, k, random, n_iter=n_iter, single=single)
-    elif isinstance(gram, ExplicitGram):
-        found = leading_eigenpairs(gram, k, random, x.shape[1])
     else:
-        most = max(BASIS // (8 * x.shape[1]), 4 * k + 30)
-        # the vectors, and once more where some are added; products with them
-        with ACCOUNTANT.reserve(workspace=3 * 8 * x.shape[1] * most):
-            found = leading_eigenpairs(gram, k, random, most)
+        with ACCOUNTANT.reserve(workspace=0 if isinstance(gram, ExplicitGram) else _lanczos_nbytes(x, k)):
+            found = leading_eigenpairs(gram, k, random, _most_vectors(x, k))
     fit_dtype = np.dtype(np.float32 if single else np.float64)
     out_dtype = dtype if zero_center and not single else fit_dtype
     return _finish(x, gram, found, total, zero_center=zero_center, dtype=fit_dtype, out_dtype=out_dtype)
+
+
+def _most_vectors(x: OOMMatrix, k: int) -> int:
+    """Vectors that are held where the Gram matrix is not."""
+    return max(BASIS // (8 * x.shape[1]), 4 * k + 30)
+
+
+def _lanczos_nbytes(x: OOMMatrix, k: int) -> int:
+    """Bytes of these vectors, once more where some are added, and of products with them."""
+    return 3 * 8 * x.shape[1] * _most_vectors(x, k)
 
 
 def _n_iter(x: OOMMatrix, k: int, *, zero_center: bool) -> int:
@@ -324,17 +330,13 @@ def _estimator_solver(x: OOMMatrix, svd_solver: str | None, *, zero_center: bool
 
 def _check_n_components(x: OOMMatrix, k: int, solver: str) -> None:
     smallest = min(x.shape)
-    if not 1 <= k <= smallest:
-        msg = (
-            f"n_components={k!r} must be between 1 and min(n_samples, n_features)={smallest} with svd_solver={solver!r}"
-        )
-        raise ValueError(msg)
+    bound = "between 1 and"
     if solver == "arpack" and k == smallest:
-        msg = (
-            f"n_components={k!r} must be strictly less than min(n_samples, n_features)={smallest} "
-            f"with svd_solver={solver!r}"
-        )
-        raise ValueError(msg)
+        bound = "strictly less than"
+    elif 1 <= k <= smallest:
+        return
+    msg = f"n_components={k!r} must be {bound} min(n_samples, n_features)={smallest} with svd_solver={solver!r}"
+    raise ValueError(msg)
 
 
 def _holds_gram(x: OOMMatrix) -> bool:
@@ -342,11 +344,10 @@ def _holds_gram(x: OOMMatrix) -> bool:
     n_columns = x.shape[1]
     if n_columns > MOST_COLUMNS or 12 * n_columns**2 + LIBRARIES > ACCOUNTANT.available_to_passes():
         return False
-    reductions = (Gram(), ClassSums())
-    for reduction in reductions:
-        reduction.prepare(x)
-    partial = sum(reduction.partial_nbytes() for reduction in reductions)
-    return fits(partial, sum(reduction.workspace_nbytes() for reduction in reductions))
+    gram, sums = Gram(), ClassSums()
+    gram.prepare(x)
+    sums.prepare(x)
+    return fits(gram.partial_nbytes() + sums.partial_nbytes(), gram.workspace_nbytes())
 
 
 def _gram(x: OOMMatrix, *, zero_center: bool) -> tuple[GramOperator, float]:
