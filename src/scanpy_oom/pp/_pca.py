@@ -10,17 +10,17 @@ import scanpy as sc
 from anndata import AnnData
 from scanpy import logging as logg
 from scanpy._utils import _empty
-from scanpy.preprocessing._pca import _handle_mask_var, _handle_sklearn_args
+from scanpy.preprocessing._pca import _handle_mask_var
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.utils import check_random_state
 
-from ..errors import UnsupportedOutOfMemory
 from ..memory import ACCOUNTANT
 from ..passes import ENGINE, ClassSums, Gram, GramProduct, LeftProduct, Request, RightProduct, outline, run
 from ..passes.budget import LIBRARIES, fits
 from ..passes.eigen import ExplicitGram, GramOperator, StreamedGram, leading_eigenpairs, randomized_decomposition
 from ..passes.outline import Outline, Step
 from ._compat import get_obs_rep
+from ._pca_solvers import check_n_components, check_solver, estimator_solver, n_iterations, negotiated_solver
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -152,12 +152,12 @@ def plan_pca(  # noqa: PLR0913
         chunks = [x.select(np.arange(first, min(first + size, x.shape[0]))) for first in range(0, x.shape[0], size)]
         reason = "scikit-learn's incremental PCA goes through the chunks twice"
         return Outline([outline.collection(chunk, "pca") for chunk in 2 * chunks], reason, results)
-    _check_solver(x, svd_solver)
+    check_solver(x, svd_solver)
     if x.nbytes_in_memory <= SMALL:
         reason = "so small a matrix goes to scikit-learn as it is"
         return Outline([outline.collection(x, "pca")], reason, results)
-    solver = _solver(x, k, svd_solver, zero_center=zero_center)
-    _check_n_components(x, k, solver)
+    solver = negotiated_solver(x, k, svd_solver, zero_center=zero_center)
+    check_n_components(x, k, solver)
     explicit = _holds_gram(x)
     steps = _explicit_steps(x, k, solver) if explicit else _streamed_steps(x, k, solver, zero_center=zero_center)
     steps.append(Step([Request(x, [RightProduct(np.zeros((x.shape[1], k)), dtype=np.dtype(dtype))])]))
@@ -179,7 +179,7 @@ def _streamed_steps(x: OOMMatrix, k: int, solver: str, *, zero_center: bool) -> 
     width = min(k + 10, x.shape[1])
     product = [Request(x, [GramProduct(np.zeros((x.shape[1], width)), mean)])]
     if solver == "randomized":
-        n_products = _n_iter(x, k, zero_center=zero_center) + 1
+        n_products = n_iterations(x, k, zero_center=zero_center) + 1
         return [*steps, *_draws(x, k), *(Step(product, workspace=24 * width * x.shape[1]) for _ in range(n_products))]
     return [*steps, Step(product, repeats=width < x.shape[1], workspace=_lanczos_nbytes(x, k))]
 
@@ -249,15 +249,15 @@ def _fit(
     dtype: np.dtype,
 ) -> _Fit:
     """Fit; coordinates may come in `dtype`, rounded once, so that those of double precision need not be held."""
-    _check_solver(x, svd_solver)
+    check_solver(x, svd_solver)
     if x.nbytes_in_memory <= SMALL:
         return _fit_small(x, k, random, svd_solver, zero_center=zero_center)
-    solver = _solver(x, k, svd_solver, zero_center=zero_center)
-    _check_n_components(x, k, solver)
+    solver = negotiated_solver(x, k, svd_solver, zero_center=zero_center)
+    check_n_components(x, k, solver)
     gram, total = _gram(x, zero_center=zero_center)
     single = x.dtype == np.float32
     if solver == "randomized":
-        n_iter = _n_iter(x, k, zero_center=zero_center)
+        n_iter = n_iterations(x, k, zero_center=zero_center)
         found = randomized_decomposition(gram, k, random, n_iter=n_iter, single=single)
     else:
         with ACCOUNTANT.reserve(workspace=0 if isinstance(gram, ExplicitGram) else _lanczos_nbytes(x, k)):
@@ -277,22 +277,11 @@ def _lanczos_nbytes(x: OOMMatrix, k: int) -> int:
     return 3 * 8 * x.shape[1] * _most_vectors(x, k)
 
 
-def _n_iter(x: OOMMatrix, k: int, *, zero_center: bool) -> int:
-    """Iterations that scikit-learn's randomized solver takes."""
-    return (7 if k < 0.1 * min(x.shape) else 4) if zero_center else 5
-
-
-def _check_solver(x: OOMMatrix, svd_solver: str | None) -> None:
-    if svd_solver == "lobpcg" and not x.is_dense:
-        reason = "the legacy solver 'lobpcg' works on a matrix in memory alone; 'arpack' gives the exact result"
-        raise UnsupportedOutOfMemory(reason)
-
-
 def _fit_small(
     x: OOMMatrix, k: int, random: np.random.RandomState, svd_solver: str | None, *, zero_center: bool
 ) -> _Fit:
     """Fit scikit-learn's own estimator, as scanpy does."""
-    name = _estimator_solver(x, svd_solver, zero_center=zero_center)
+    name = estimator_solver(x, svd_solver, zero_center=zero_center)
     if zero_center:
         estimator = PCA(n_components=k, svd_solver=name, random_state=random)
     else:
@@ -302,41 +291,6 @@ def _fit_small(
     fit.components = estimator.components_
     fit.variance, fit.variance_ratio = estimator.explained_variance_, estimator.explained_variance_ratio_
     return fit
-
-
-def _solver(x: OOMMatrix, k: int, svd_solver: str | None, *, zero_center: bool) -> str:
-    """Which algorithm scanpy and scikit-learn would choose: `'randomized'`, or any of those that are exact."""
-    solver = _estimator_solver(x, svd_solver, zero_center=zero_center)
-    if solver != "auto":
-        return solver
-    # as sklearn.decomposition.PCA negotiates
-    n_rows, n_columns = x.shape
-    tall = n_columns <= 1000 and n_rows >= 10 * n_columns
-    return "randomized" if not tall and max(x.shape) > 500 and 1 <= k < 0.8 * min(x.shape) else "full"
-
-
-def _estimator_solver(x: OOMMatrix, svd_solver: str | None, *, zero_center: bool) -> str:
-    """Return the solver that scanpy hands to scikit-learn's estimator."""
-    if zero_center:
-        return _handle_sklearn_args(svd_solver, PCA, sparse=not x.is_dense)
-    logg.debug(
-        "    without zero-centering: \n"
-        "    the explained variance does not correspond to the exact statistical definition\n"
-        "    the first component, e.g., might be heavily influenced by different means\n"
-        "    the following components often resemble the exact PCA very closely"
-    )
-    return _handle_sklearn_args(svd_solver, TruncatedSVD)
-
-
-def _check_n_components(x: OOMMatrix, k: int, solver: str) -> None:
-    smallest = min(x.shape)
-    bound = "between 1 and"
-    if solver == "arpack" and k == smallest:
-        bound = "strictly less than"
-    elif 1 <= k <= smallest:
-        return
-    msg = f"n_components={k!r} must be {bound} min(n_samples, n_features)={smallest} with svd_solver={solver!r}"
-    raise ValueError(msg)
 
 
 def _holds_gram(x: OOMMatrix) -> bool:
