@@ -23,7 +23,7 @@ extensions = [
 # In Markdown
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"
+nb_execution_mode = "off"  # but for pages that ask for it
 
 # API
 autodoc_member_order = "bysource"
@@ -42,4 +42,4 @@ html_theme_options = {
     "use_repository_button": False,
 }
 pygments_style = "default"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "benchmarks/*"]  # tables that the page includes

@@ -11,11 +11,14 @@ from .settings import settings
 
 if TYPE_CHECKING:
     from .dispatch.activation import disable, enable, load_ipython_extension, unload_ipython_extension
+    from .dispatch.anndataoom import from_anndataoom
+    from .dispatch.convert import to_oom
     from .dispatch.hookspecs import hookimpl
     from .dispatch.readers import read_h5ad
     from .dispatch.table import Override
     from .errors import (
         CorruptFileError,
+        DeviceError,
         MemoryBudgetExceeded,
         MissingMatrixError,
         NotAnH5adError,
@@ -28,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CorruptFileError",
+    "DeviceError",
     "MemoryBudgetExceeded",
     "MissingMatrixError",
     "NotAnH5adError",
@@ -37,17 +41,20 @@ __all__ = [
     "UnsupportedOutOfMemory",
     "disable",
     "enable",
+    "from_anndataoom",
     "hookimpl",
     "load_ipython_extension",
     "read_h5ad",
     "report",
     "settings",
+    "to_oom",
     "unload_ipython_extension",
 ]
 
 # Importing this package is part of importing scanpy; what it offers is imported when it is asked for.
 _HOMES = {
     "CorruptFileError": ".errors",
+    "DeviceError": ".errors",
     "MemoryBudgetExceeded": ".errors",
     "MissingMatrixError": ".errors",
     "NotAnH5adError": ".errors",
@@ -57,9 +64,11 @@ _HOMES = {
     "UnsupportedOutOfMemory": ".errors",
     "disable": ".dispatch.activation",
     "enable": ".dispatch.activation",
+    "from_anndataoom": ".dispatch.anndataoom",
     "hookimpl": ".dispatch.hookspecs",
     "load_ipython_extension": ".dispatch.activation",
     "read_h5ad": ".dispatch.readers",
+    "to_oom": ".dispatch.convert",
     "unload_ipython_extension": ".dispatch.activation",
 }
 

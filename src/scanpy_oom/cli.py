@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .bench.arguments import add_bench
 from .errors import OOMError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    The exit code: 0 if all went well, 1 if the demo failed or its results disagree, 2 if the input is at fault,
+    The exit code: 0 if all went well, 1 if something failed or results disagree, 2 if the input is at fault,
     130 if it was interrupted.
     """
     parser = argparse.ArgumentParser(
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"scanpy-oom {__version__}")
     commands = parser.add_subparsers(title="commands", required=True)
     _add_demo(commands)
+    add_bench(commands)
     args = parser.parse_args(argv)
     try:
         return args.run(args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "CorruptFileError",
+    "DeviceError",
     "MemoryBudgetExceeded",
     "MissingMatrixError",
     "NotAnH5adError",
@@ -47,3 +48,7 @@ class MissingMatrixError(OOMError, ValueError):
 
 class NotAnH5adError(OOMError, ValueError, OSError):
     """A path that was to be an h5ad file is something else."""
+
+
+class DeviceError(OOMError):
+    """There is no GPU that can be used, or its memory does not hold what a pass takes."""

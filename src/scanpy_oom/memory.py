@@ -131,6 +131,12 @@ class Accountant:
             return sum(nbytes for kind, nbytes in self._held.items() if kind != "results")
 
     @property
+    def held_beside_passes(self) -> int:
+        """Bytes that count against the limit when no pass is under way."""
+        with self._lock:
+            return self.in_use - sum(self._held[kind] for kind in _OF_PASSES)
+
+    @property
     def peak(self) -> int:
         """Largest number of bytes that ever counted against the limit."""
         return self._peak
@@ -141,12 +147,13 @@ class Accountant:
 
     def available_to_passes(self) -> int:
         """Return the bytes of the limit that are left when no pass is under way."""
-        passes = sum(nbytes for kind, nbytes in self.held.items() if kind in _OF_PASSES)
-        return max(settings.memory_limit - self.in_use + passes, 0)
+        return max(settings.memory_limit - self.held_beside_passes, 0)
 
 
 ACCOUNTANT = Accountant()
 """That of this process."""
+
+settings.in_use = lambda: ACCOUNTANT.in_use
 
 if hasattr(os, "register_at_fork"):  # a thread that held the lock does not exist in the child
     os.register_at_fork(after_in_child=ACCOUNTANT.after_fork)

@@ -7,9 +7,16 @@ import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Settings", "format_bytes", "parse_bytes", "settings"]
+
+Device = Literal["cpu", "cuda", "auto", "numpy"]
+
+DEVICE_MEMORY = 3 * 10**9
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "KIB": 2**10,
@@ -54,14 +61,18 @@ def format_bytes(n: float) -> str:
 class Settings:
     """Settings of this process.
 
-    Environment variables ``SCANPY_OOM_MEMORY_LIMIT``, ``SCANPY_OOM_THREADS``, ``SCANPY_OOM_SCRATCH_DIR`` and
-    ``SCANPY_OOM_STAGE`` give the starting values.
+    Environment variables ``SCANPY_OOM_MEMORY_LIMIT``, ``SCANPY_OOM_THREADS``, ``SCANPY_OOM_SCRATCH_DIR``,
+    ``SCANPY_OOM_STAGE``, ``SCANPY_OOM_DEVICE`` and ``SCANPY_OOM_DEVICE_MEMORY_LIMIT`` give the starting values.
     """
 
     _memory_limit: int | None = field(default=None, repr=False)
     _n_threads: int | None = field(default=None, repr=False)
     _scratch_dir: Path | None = field(default=None, repr=False)
     _stage: Literal["auto", "off"] | None = field(default=None, repr=False)
+    _device: Device | None = field(default=None, repr=False)
+    _device_memory_limit: int | None = field(default=None, repr=False)
+    in_use: Callable[[], int] = field(default=lambda: 0, repr=False)
+    """Tells how many bytes of the limit are held; set by what keeps account of them."""
 
     @property
     def memory_limit(self) -> int:
@@ -76,7 +87,8 @@ class Settings:
             return parse_bytes(env)
         from .machine import available_memory
 
-        return available_memory() // 4
+        # what our work holds was free before, and is taken off the limit where that is divided
+        return (available_memory() + self.in_use()) // 4
 
     @memory_limit.setter
     def memory_limit(self, value: int | float | str | None) -> None:
@@ -119,6 +131,31 @@ class Settings:
     def stage(self, value: Literal["auto", "off"] | None) -> None:
         self._stage = None if value is None else _stage(value)
 
+    @property
+    def device(self) -> Device:
+        """Where passes compute.
+
+        ``"cpu"`` (the default): on threads of this process. ``"cuda"``: on an NVIDIA GPU, through CuPy; an error where
+        there is none that works. ``"auto"``: on a GPU where there is one, else on the CPU, which is said. ``"numpy"``:
+        the GPU's code on the CPU, which serves to check it, and is slow.
+        """
+        return self._device or _device(os.environ.get("SCANPY_OOM_DEVICE") or "cpu")
+
+    @device.setter
+    def device(self, value: Device | None) -> None:
+        self._device = None if value is None else _device(value)
+
+    @property
+    def device_memory_limit(self) -> int:
+        """Bytes that passes may take of the GPU's memory (default: 3 GB, or three quarters of what is free there)."""
+        if self._device_memory_limit is not None:
+            return self._device_memory_limit
+        return parse_bytes(os.environ.get("SCANPY_OOM_DEVICE_MEMORY_LIMIT") or DEVICE_MEMORY)
+
+    @device_memory_limit.setter
+    def device_memory_limit(self, value: int | float | str | None) -> None:
+        self._device_memory_limit = None if value is None else parse_bytes(value)
+
 
 def _stage(value: str) -> Literal["auto", "off"]:
     if value == "auto":
@@ -126,6 +163,14 @@ def _stage(value: str) -> Literal["auto", "off"]:
     if value == "off":
         return "off"
     msg = f"stage must be 'auto' or 'off', not {value!r}."
+    raise ValueError(msg)
+
+
+def _device(value: str) -> Device:
+    for name in get_args(Device):
+        if value == name:
+            return name
+    msg = f"device must be one of {', '.join(map(repr, get_args(Device)))}, not {value!r}."
     raise ValueError(msg)
 
 

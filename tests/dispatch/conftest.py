@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anndata as ad
@@ -13,6 +13,9 @@ import scanpy as sc
 from scipy import sparse
 
 import scanpy_oom
+from scanpy_oom import Override, hookimpl
+from scanpy_oom.dispatch.manager import plugin_manager
+from scanpy_oom.dispatch.table import BUILTIN
 from scanpy_oom.passes import budget
 
 
@@ -73,3 +76,18 @@ def snapshot() -> Callable[[ad.AnnData], dict[str, object]]:
         return parts
 
     return take
+
+
+@pytest.fixture
+def no_overrides() -> Iterator[None]:
+    """Every function as if it had no out-of-memory version."""
+
+    class Plugin:
+        @hookimpl
+        def scanpy_oom_overrides(self) -> list[Override]:
+            return [Override(override.function, None, override.uses) for override in BUILTIN]
+
+    plugin = Plugin()
+    plugin_manager().register(plugin)
+    yield
+    plugin_manager().unregister(plugin)

@@ -13,7 +13,7 @@ import pytest
 import scanpy as sc
 
 from scanpy_oom import MemoryBudgetExceeded, OOMMatrix, Override, UnsupportedOutOfMemory, hookimpl, settings
-from scanpy_oom.dispatch import gate
+from scanpy_oom.dispatch import gate, rules
 from scanpy_oom.dispatch.gate import look
 from scanpy_oom.dispatch.hookspecs import DispatchedCall
 from scanpy_oom.dispatch.log import Log
@@ -150,18 +150,20 @@ def test_wrong_arguments_are_refused_by_scanpy_itself(oom: ad.AnnData, plugin: P
     ]
 
 
+@pytest.mark.usefixtures("no_overrides")
 def test_what_does_not_fit_in_memory_is_refused_and_told(
     oom: ad.AnnData, plugin: Plugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "_memory_limit", 100)
     with pytest.raises(MemoryBudgetExceeded):
-        sc.pp.combat(oom, "kind")
+        sc.get.aggregate(oom, "kind", "mean")
     (call,) = plugin.calls
     assert (call.how, call.error) == ("materialised", "MemoryBudgetExceeded")
     assert call.reason == "there is no out-of-memory version of it yet"
 
 
 def test_observers_are_told_what_a_call_has_cost(oom: ad.AnnData, plugin: Plugin) -> None:
+    plugin.overrides = [Override("tl.score_genes", None, rules.raw_if_present)]
     sc.pp.calculate_qc_metrics(oom, percent_top=None, inplace=True)
     sc.tl.score_genes(oom, ["gene1", "gene2"], use_raw=False)
     out_of_memory, materialised = (call for call in plugin.calls if call.caller is None)

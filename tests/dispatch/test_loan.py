@@ -11,28 +11,11 @@ import pytest
 import scanpy as sc
 from scipy import sparse
 
-from scanpy_oom import MemoryBudgetExceeded, OOMMatrix, Override, hookimpl, settings
-from scanpy_oom.dispatch.manager import plugin_manager
+from scanpy_oom import MemoryBudgetExceeded, OOMMatrix, Override, settings
 from scanpy_oom.dispatch.patching import patch, unpatch
-from scanpy_oom.dispatch.table import BUILTIN
 from scanpy_oom.passes import budget
 
 Snapshot = Callable[[ad.AnnData], dict[str, object]]
-
-
-@pytest.fixture
-def no_overrides() -> Iterator[None]:
-    """Every function as if it had no out-of-memory version."""
-
-    class Plugin:
-        @hookimpl
-        def scanpy_oom_overrides(self) -> list[Override]:
-            return [Override(override.function, None, override.uses) for override in BUILTIN]
-
-    plugin = Plugin()
-    plugin_manager().register(plugin)
-    yield
-    plugin_manager().unregister(plugin)
 
 
 def dense(matrix: Any) -> np.ndarray:
@@ -244,6 +227,7 @@ def log() -> Iterator[io.StringIO]:
     sc.settings.logfile = before
 
 
+@pytest.mark.usefixtures("no_overrides")
 def test_it_is_said_once_for_each_function(oom: ad.AnnData, log: io.StringIO) -> None:
     for _ in range(2):
         sc.tl.score_genes(oom, ["gene1", "gene2"], use_raw=False)
@@ -254,6 +238,7 @@ def test_it_is_said_once_for_each_function(oom: ad.AnnData, log: io.StringIO) ->
     assert said.count("there is no out-of-memory version of it yet") == 2
 
 
+@pytest.mark.usefixtures("no_overrides")
 def test_what_would_not_fit_is_refused_before_anything_happens(
     oom: ad.AnnData, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,14 +248,51 @@ def test_what_would_not_fit_is_refused_before_anything_happens(
     before = snapshot(oom)
     sc.tl.score_genes(oom, ["gene1"], use_raw=False, score_name="fits")
     del oom.obs["fits"]
+    monkeypatch.setattr(settings, "memory_limit", oom.X.nbytes_in_memory * 0.5)
     with pytest.raises(MemoryBudgetExceeded) as caught:
-        sc.pp.normalize_per_cell(oom, layers=["counts"])
+        sc.tl.score_genes(oom, ["gene1"], use_raw=False)
     for part in (
-        "sc.pp.normalize_per_cell",
-        "adata.X and adata.layers['counts']",
+        "sc.tl.score_genes",
+        "adata.X in memory",
         "there is no out-of-memory version of it yet",
         "fewer cells or genes",
         "scanpy_oom.settings.memory_limit = ",
     ):
         assert part in str(caught.value)
     assert snapshot(oom) == before
+
+
+def test_neighbors_of_x_that_would_not_fit_are_refused_with_the_way_out(
+    oom: ad.AnnData, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(oom)
+    monkeypatch.setattr(settings, "_memory_limit", oom.X.nbytes_in_memory // 2)
+    for arguments in ({"use_rep": "X"}, {"n_pcs": 0}):
+        with pytest.raises(MemoryBudgetExceeded, match=r"comparing cells .* Run `sc.pp.pca` first"):
+            sc.pp.neighbors(oom, **arguments)
+        explained = oom.oom.explain("neighbors", **arguments)
+        assert explained.how == "refused"
+        assert "Run `sc.pp.pca` first" in str(explained)
+    assert snapshot(oom) == before
+    sc.pp.neighbors(oom, n_neighbors=5, use_rep="X_pca")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "arguments", [{"use_rep": "X"}, {"n_pcs": 0, "metric": "cosine"}, {"use_rep": "X", "method": "gauss"}]
+)
+def test_neighbors_of_x_are_scanpy_s(oom: ad.AnnData, memory: ad.AnnData, arguments: dict) -> None:
+    for adata in (oom, memory):
+        sc.pp.neighbors(adata, n_neighbors=6, **arguments)
+        del adata.raw
+    assert isinstance(oom.X, OOMMatrix)
+    assert_same(oom, memory)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_neighbors_of_few_genes_are_scanpy_s(oom: ad.AnnData, memory: ad.AnnData) -> None:
+    few = [adata[:, :20].copy() for adata in (oom, memory)]
+    for adata in few:
+        sc.pp.neighbors(adata, n_neighbors=6)
+    assert isinstance(few[0].X, OOMMatrix)
+    assert_same(*few)

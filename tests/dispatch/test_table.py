@@ -33,7 +33,9 @@ def test_an_override_takes_all_arguments_of_the_installed_scanpy(override: Overr
     module, _, name = override.implementation.partition(":")
     ours = getattr(import_module(module), name)
     parameters = inspect.signature(scanpys).parameters.values()
-    assert {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} <= inspect.signature(ours).parameters.keys()
+    taken = inspect.signature(ours).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in taken):  # which are scanpy's own function's
+        assert {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} <= {p.name for p in taken}
     required = [p for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
     *_, unknown = for_override(bind(scanpys, tuple(required), {}, stacklevel=1), ours)
     assert unknown is None

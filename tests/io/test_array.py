@@ -16,7 +16,7 @@ from scanpy_oom.io.runs import row_runs
 def _open(path, dtype="f4") -> StoredArray:
     file = SourceFile(path)
     with file.open_library() as h5:
-        return StoredArray(file, h5["a"], np.dtype(dtype), to_values(np.dtype(dtype)))
+        return StoredArray(file, h5["a"], np.dtype(dtype), to_values(np.dtype(dtype), "a"))
 
 
 @pytest.fixture(scope="module", params=["contiguous", "chunked", "gzip", "lzf"])
@@ -67,6 +67,20 @@ def test_chunk_that_neighbours_share_is_fetched_once(tmp_path):
     assert array.chunks.file.counter.total == array.chunks.nbytes
 
 
+@pytest.mark.parametrize("n_threads", [2, 8])
+def test_each_thread_keeps_the_chunk_on_which_it_stopped(tmp_path, n_threads, monkeypatch):
+    monkeypatch.setenv("SCANPY_OOM_THREADS", str(n_threads))
+    n, size = n_threads, 2**20  # 4 MB a chunk
+    path = tmp_path / "some.h5"
+    with h5py.File(path, "w") as h5:
+        h5.create_dataset("a", data=np.zeros(n * size, "f4"), chunks=(size,), compression="gzip", compression_opts=1)
+    array = _open(path)
+    for start in range(0, size, size // 4):
+        for i in range(n):  # as threads that have a chunk each
+            array.read(row_runs(slice(i * size + start, i * size + start + size // 4), n * size))
+    assert array.chunks.file.counter.total == array.chunks.nbytes
+
+
 @given(
     values=arrays(st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]), st.integers(0, 20)),
     n=st.integers(1, 300),
@@ -87,4 +101,4 @@ def test_indices_pass_exactly_if_all_are_in_range(values, n):
 
 def test_any_byte_but_zero_is_true():
     stored = np.array([0, 1, 2, 255], dtype=np.uint8).view(bool)
-    np.testing.assert_array_equal(to_values(np.dtype("f4"))(stored, 0), [0, 1, 1, 1])
+    np.testing.assert_array_equal(to_values(np.dtype("f4"), "a")(stored, 0), [0, 1, 1, 1])

@@ -42,8 +42,11 @@ def _read_all(reader) -> np.ndarray:
         (DirectReader, {"chunks": (8, 5), "compression": "gzip"}),
         (DirectReader, {"chunks": (8, 5), "compression": "gzip", "shuffle": True}),
         (DirectReader, {"chunks": (8, 5), "shuffle": True}),
-        (LibraryReader, {"chunks": (8, 5), "compression": "lzf"}),
-        (LibraryReader, {"chunks": (8, 5), "compression": "gzip", "fletcher32": True}),
+        (DirectReader, {"chunks": (8, 5), "compression": "lzf"}),
+        (DirectReader, {"chunks": (8, 5), "compression": "gzip", "fletcher32": True}),
+        (DirectReader, {"chunks": (8, 5), "compression": "lzf", "shuffle": True, "fletcher32": True}),
+        (DirectReader, {"chunks": (8, 5), **hdf5plugin.Zstd()}),
+        (DirectReader, {"chunks": (8, 5), "shuffle": True, **hdf5plugin.Zstd()}),
     ],
 )
 @pytest.mark.parametrize("dtype", ["<i4", ">i4", "u1", "<f8", ">f2"])
@@ -56,13 +59,25 @@ def test_chunks_put_together_are_the_dataset(open_dataset, kind, options, dtype)
 
 
 @pytest.mark.parametrize(
-    "options", [{"scaleoffset": 0}, hdf5plugin.Zstd(), hdf5plugin.Blosc(), hdf5plugin.Bitshuffle(), hdf5plugin.LZ4()]
+    "options", [{"scaleoffset": 0}, hdf5plugin.Blosc2(), hdf5plugin.Blosc(), hdf5plugin.Bitshuffle(), hdf5plugin.LZ4()]
 )
 def test_other_filters_are_left_to_the_library(open_dataset, options):
     reader = open_dataset(lambda h5: h5.create_dataset("a", data=VALUES, chunks=(8, 5), **options))
     assert type(reader) is LibraryReader
     np.testing.assert_array_equal(_read_all(reader), VALUES)
     assert reader.file.counter.total == reader.nbytes
+
+
+@pytest.mark.parametrize("maxshape", [None, (50, 21), (None, 21), (None, None), (50, None), (100, 100)])
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_chunks_are_found_whatever_may_grow(tmp_path, maxshape, libver):
+    path = tmp_path / "some.h5"
+    with h5py.File(path, "w", libver=libver) as h5:
+        h5.create_dataset("a", data=VALUES, chunks=(8, 5), maxshape=maxshape, compression="gzip")
+    file = SourceFile(path)
+    with file.open_library() as h5:
+        reader = open_chunks(file, h5["a"])
+    np.testing.assert_array_equal(_read_all(reader), VALUES)
 
 
 def test_unusual_layouts_and_types_are_left_to_the_library(open_dataset, tmp_path):
@@ -136,7 +151,7 @@ def test_damaged_chunk_is_named(tmp_path, options):
 
 
 def test_bytes_are_counted_as_stored(open_dataset):
-    for options in ({}, {"chunks": (8, 5), "compression": "gzip"}, {"chunks": (8, 5), "compression": "lzf"}):
+    for options in ({}, {"chunks": (8, 5), "compression": "gzip"}, {"chunks": (8, 5), "scaleoffset": 0}):
         reader = open_dataset(lambda h5, options=options: h5.create_dataset("a", data=VALUES, **options))
         _read_all(reader)
         assert reader.file.counter.total == reader.nbytes

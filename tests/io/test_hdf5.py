@@ -278,3 +278,12 @@ def test_missing_array_is_named(write_h5ad, matrix, key):
         del h5["X"][key]
     with pytest.raises(CorruptFileError, match=rf"/X has no {key}"):
         open_source(path)
+
+
+def test_group_in_place_of_an_array_is_named(write_h5ad, matrix):
+    path = write_h5ad(matrix)
+    with h5py.File(path, "a") as h5:
+        del h5["X/data"]
+        h5.create_group("X/data")
+    with pytest.raises(CorruptFileError, match=r"x\.h5ad: /X has a group as data"):
+        open_source(path)

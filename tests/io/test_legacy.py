@@ -89,3 +89,15 @@ def test_damage_is_named_with_the_file(path, load):
         h5["layers/counts/indices"][3] = -4
     with pytest.raises(CorruptFileError, match=r"old\.h5ad: /layers/counts/indices holds -4 at position 3"):
         read_h5ad(path, load)
+
+
+@pytest.mark.parametrize("frame", ["obs", "var", "raw.var"])
+def test_annotations_of_another_length_are_refused_with_the_file(path, load, frame):
+    with h5py.File(path, "a") as h5:
+        if frame not in h5:
+            pytest.skip("a file without raw")
+        n = h5[frame].shape[0] + 1
+        del h5[frame]
+        h5[frame] = _frame(n)
+    with pytest.raises(CorruptFileError, match=rf"old\.h5ad: /.* has the shape .* annotations of .*{n} "):
+        read_h5ad(path, load)

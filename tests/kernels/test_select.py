@@ -26,6 +26,20 @@ def test_select_columns_equals_reference_in_any_order_of_columns(block, data):
 
 
 @settings(deadline=None)
+@given(block=blocks(), data=st.data())
+def test_sort_columns_equals_reference_with_columns_that_repeat(block, data):
+    n_columns = block.shape[1]
+    columns = data.draw(st.lists(st.integers(0, max(n_columns - 1, 0)), min_size=block.nnz, max_size=block.nnz))
+    indices, values = np.array(columns, dtype=np.int32), np.arange(block.nnz, dtype=np.float64)
+    shuffled = sparse.csr_matrix((values, indices, block.indptr), shape=block.shape)
+    out_indices, out = np.empty_like(indices), np.empty_like(values)
+    kernels.sort_columns(block.indptr.astype(np.int64), indices, values, n_columns, out_indices, out)
+    want = reference.sort_columns(shuffled)
+    np.testing.assert_array_equal(out_indices, want.indices)
+    np.testing.assert_array_equal(out, want.data)
+
+
+@settings(deadline=None)
 @given(block=blocks(), one_row=st.booleans(), n=st.integers(1, 5))
 def test_look_up_equals_reference_and_reports_what_it_missed(block, one_row, n):
     table = np.random.default_rng(0).random((1 if one_row else max(block.shape[0], 1), n))

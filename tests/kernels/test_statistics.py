@@ -94,3 +94,15 @@ def test_squares_of_single_precision_values_are_rounded_to_single_precision():
     kernels.group_moments(*args, True, out)
     assert out[0, 0, 1] == np.float32(x) * np.float32(x)
     assert out[0, 0, 1] != x * x
+
+
+@settings(deadline=None)
+@given(block=blocks(), n_groups=st.integers(1, 3), seed=st.integers(0, 1000))
+def test_group_clipped_sums_equal_reference(block, n_groups, seed):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(-1, n_groups, block.shape[0])
+    highest = rng.random((n_groups, block.shape[1])) * 4
+    out = np.zeros((n_groups, block.shape[1], 2))
+    kernels.group_clipped_sums(*arrays(block), codes, highest, out)
+    want = reference.group_clipped_sums(block.toarray().astype(float), codes, highest)
+    np.testing.assert_allclose(out, want, rtol=1e-12, atol=1e-12)

@@ -131,9 +131,12 @@ def test_it_cannot_be_assigned_to(both):
         both[1][0, 0] = 1
 
 
-def test_it_has_no_length_and_no_truth_value(both):
-    with pytest.raises(TypeError, match="ambiguous"):
-        len(both[1])
+def test_it_has_the_length_of_memory_and_no_truth_value(both):
+    if sparse.issparse(both[0]):
+        with pytest.raises(TypeError, match="ambiguous"):
+            len(both[1])
+    else:
+        assert len(both[1]) == 12
     with pytest.raises(ValueError, match="ambiguous"):
         bool(both[1])
 

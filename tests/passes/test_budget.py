@@ -10,7 +10,7 @@ import pytest
 from scanpy_oom.errors import MemoryBudgetExceeded
 from scanpy_oom.memory import ACCOUNTANT, Accountant
 from scanpy_oom.passes import GroupMoments, Request, run
-from scanpy_oom.passes.budget import BYTES_PER_ENTRY, LARGE, LIBRARIES, SMALLEST_BLOCK, allot
+from scanpy_oom.passes.budget import BYTES_PER_ENTRY, LARGE, LIBRARIES, SMALLEST_BLOCK, allot, require
 from scanpy_oom.settings import settings
 
 from ..matrices import counts, oom
@@ -52,6 +52,20 @@ def test_too_low_a_limit_is_refused_with_the_least_that_works(limit):
     least = str(error.value).rpartition("memory_limit = '")[2].partition("'")[0]
     settings.memory_limit = least
     run([Request(matrix, [GroupMoments(np.zeros(30, dtype=int), 1)])])
+
+
+DECISIONS = [lambda: allot(0, "It"), lambda: require(1.1e8, "It", "Wait.")]
+
+
+@pytest.mark.parametrize("decide", DECISIONS, ids=["pass", "other"])
+def test_a_refusal_tells_the_limit_by_which_it_was_decided(monkeypatch, decide):
+    """What is free on the machine is another number by the time that it is said."""
+    free = iter([4e8, 4e8, 2e10, 2e10, 2e10])
+    monkeypatch.setattr(settings, "_memory_limit", None)
+    monkeypatch.delenv("SCANPY_OOM_MEMORY_LIMIT", raising=False)
+    monkeypatch.setattr("scanpy_oom.machine.available_memory", lambda: next(free))
+    with pytest.raises(MemoryBudgetExceeded, match=r"limit (is|of) 100 MB"):
+        decide()
 
 
 def test_what_is_held_is_counted_until_its_owner_is_gone(limit):

@@ -23,7 +23,7 @@ def test_an_array_made_without_asking_by_name_is_announced_once(monkeypatch):
         matrix.toarray()
     finally:
         sc.settings.logfile = logfile
-    assert log.getvalue().count("numpy.asarray brings a matrix that is on disk into memory (720 B)") == 1
+    assert log.getvalue().count("numpy.asarray brings the matrix of memory into memory (720 B)") == 1
 
 
 def test_a_warning_found_by_a_later_pass_names_the_user_s_line():

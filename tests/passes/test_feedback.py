@@ -9,6 +9,8 @@ import sys
 import termios
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 
 from ..matrices import annotated, counts
@@ -52,6 +54,24 @@ def in_a_terminal(*arguments: str | Path) -> str:
     os.close(controller)
     assert process.communicate()[0].strip() == str(int(counts(4000, 40).sum())).encode()
     return shown.decode()
+
+
+def in_a_notebook(*arguments: str | Path) -> str:
+    """Run the script in a cell of a notebook; return what is shown below it, however it was made."""
+    cell = nbformat.v4.new_code_cell(f"import sys\nsys.argv = {['', *map(str, arguments)]!r}\n{_SCRIPT}")
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    printed = [output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout"]
+    assert "".join(printed).strip() == str(int(counts(4000, 40).sum()))
+    return str(cell.outputs)
+
+
+def test_a_long_pass_shows_a_bar_in_a_notebook(path):
+    assert "reading a.h5ad:/X" in in_a_notebook(path)
+
+
+def test_no_bar_is_shown_in_a_notebook_at_verbosity_0(path):
+    assert "reading" not in in_a_notebook(path, "0")
 
 
 def test_a_long_pass_shows_a_bar_in_a_terminal_which_goes_away(path):

@@ -26,6 +26,7 @@ ARGUMENTS = [
     {},
     {"target_sum": 1e4},
     {"target_sum": 1},
+    {"target_sum": 0},
     {"key_added": "factor"},
     {"target_sum": 50, "key_added": "factor"},
     {"layer": "counts"},

@@ -18,7 +18,7 @@ from ..comparison import (
 from ..matrices import counts, pair
 from ..pp.strategies import FORMATS, expression
 
-TESTS = ["t-test", "t-test_overestim_var"]
+TESTS = ["t-test", "t-test_overestim_var", "wilcoxon"]
 ARGUMENTS = [
     {},
     {"pts": True},
@@ -38,6 +38,7 @@ ARGUMENTS = [
     {"mask_var": "mt", "use_raw": False},
     {"mask_var": np.arange(30) % 3 != 1, "pts": True, "use_raw": False},
     {"tie_correct": True},
+    {"tie_correct": True, "reference": "k1"},
     {"only_positive": False, "n_genes": 5},
 ]
 
@@ -75,6 +76,7 @@ def test_rankings_are_scanpy_s_for_any_matrix(x, data):
         "method": data.draw(st.sampled_from(TESTS)),
         "reference": data.draw(st.sampled_from(["rest", "k1"])),
         "pts": data.draw(st.booleans()),
+        "tie_correct": data.draw(st.booleans()),
         "rankby_abs": data.draw(st.booleans()),
         "n_genes": data.draw(st.sampled_from([None, 2])),
     }
@@ -109,12 +111,14 @@ def test_the_base_of_the_logarithm_is_undone():
     assert_same_outcome(call, counts(60, 30), before=lambda a: sc.pp.log1p(a, base=2))
 
 
-def test_scaled_values_are_ranked_as_in_memory():
+@pytest.mark.parametrize("method", TESTS)
+@pytest.mark.parametrize("mask", [None, np.arange(60) % 4 != 0], ids=["all", "some"])
+def test_scaled_values_are_ranked_as_in_memory(method, mask):
     def before(adata):
         logarithms(adata)
-        sc.pp.scale(adata, max_value=2)
+        sc.pp.scale(adata, max_value=2, mask_obs=mask)
 
-    call = lambda adata: sc.tl.rank_genes_groups(adata, "kind", use_raw=False, pts=True)
+    call = lambda adata: sc.tl.rank_genes_groups(adata, "kind", use_raw=False, pts=True, method=method)
     assert_same_outcome(call, counts(60, 30), before=before)
 
 
@@ -129,7 +133,11 @@ def test_a_view_is_ranked_as_in_memory():
     assert_same(*(sc.get.rank_genes_groups_df(view, None) for view in views))
 
 
-@pytest.mark.parametrize("arguments", [{}, {"pts": True}, {"reference": "k1"}, {"groups": ["k0", "k1"]}], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"pts": True}, {"reference": "k1"}, {"groups": ["k0", "k1"]}, {"method": "wilcoxon", "pts": True}],
+    ids=str,
+)
 def test_it_takes_one_pass_for_all_groups(arguments):
     lazy = pair(counts(60, 30))[1]
     sc.pp.log1p(lazy)
@@ -184,5 +192,5 @@ def test_raw_counts_are_remarked_upon_as_in_scanpy():
 
 def test_a_test_that_needs_all_values_is_left_to_scanpy():
     assert_same_outcome(
-        lambda a: sc.tl.rank_genes_groups(a, "kind", method="wilcoxon"), counts(60, 30), before=logarithms
+        lambda a: sc.tl.rank_genes_groups(a, "kind", method="logreg"), counts(60, 30), before=logarithms
     )

@@ -73,7 +73,7 @@ def explain(adata: AnnData, name: str, args: Sequence[Any], arguments: dict[str,
         try:
             return _out_of_memory_plan(override, bound, used)
         except UnsupportedOutOfMemory as error:
-            return _in_memory_plan(name, used, error.reason)
+            return _in_memory_plan(name, used, error.reason, override.advice)
         except MemoryBudgetExceeded as error:
             return Explanation(f"sc.{name}", "refused", str(error))
 
@@ -107,13 +107,13 @@ def _out_of_memory_plan(override: Override, bound: BoundArguments, used: Sequenc
     return Explanation(name, "out of memory", found.reason, passes, found.results)
 
 
-def _in_memory_plan(name: str, used: Sequence[Used], reason: str) -> Explanation:
+def _in_memory_plan(name: str, used: Sequence[Used], reason: str, advice: str) -> Explanation:
     """Plan scanpy's own function, with the matrices that it uses in memory."""
     nbytes = sum(item.matrix.nbytes_in_memory for item in used)
     where = " and ".join(slots.attribute(item.slot) for item in used)
     what = f"sc.{name}, which needs {where} in memory ({reason}),"
     try:
-        require(nbytes, what, "Call it on fewer cells or genes.")
+        require(nbytes, what, advice)
     except MemoryBudgetExceeded as error:
         return Explanation(f"sc.{name}", "refused", str(error))
     passes: list[PlannedPass] = []

@@ -12,15 +12,18 @@ from ..errors import UnsupportedOutOfMemory
 from ..matrix import OOMMatrix, holds_oom, underlying
 from . import rules, slots
 from .arguments import bind, for_override
+from .gather import gather
+from .genes import GATHERED
 from .loan import in_memory
 from .log import log
 from .manager import overrides
 from .measure import Measurement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from .genes import Genes
     from .loan import Loan
     from .table import Override
 
@@ -57,16 +60,21 @@ def look(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs:
         else:
             return Call(name, "its data are in memory") if log.has_begun else None
     override = overrides().get(name)
-    if override is None:
+    if override is None and name not in GATHERED:
         return Call(name)
     try:
         bound = bind(function, args, kwargs, stacklevel=_USER - 1)
     except TypeError:
         return Call(name)  # scanpy's own function says what is wrong with the arguments
+    if override is None:
+        call = Call(name)
+        call.genes = GATHERED[name](bound.arguments)
+        return call
     used = _out_of_memory(override, bound.arguments)
     if not used:
         return Call(name, _elsewhere(override, bound.arguments))
     call = Call(name, " and ".join(slots.attribute(item.slot) for item in used) + " is on disk", used)
+    call.advice = override.advice
     call.implementation, call.args, call.kwargs = _prepared(override, bound)
     return call
 
@@ -119,6 +127,12 @@ class Call(Measurement):
     implementation: Callable[..., Any] | None = None
     """What runs it out of memory, with `args` and `kwargs`; `None` if scanpy runs it as it is."""
 
+    genes: Iterable[Genes] = ()
+    """What scanpy will ask for, one gene after the other."""
+
+    advice: str = ""
+    """What to do where the matrices do not fit in memory."""
+
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = MappingProxyType({})
 
@@ -126,17 +140,22 @@ class Call(Measurement):
         super().__init__(name, "out of memory" if used else "scanpy as it is", reason)
         self.used = used
 
+    def prepare(self) -> None:
+        """Read what is better read together."""
+        if self.genes:
+            gather(self.genes)
+
     def in_memory(self, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str) -> AbstractContextManager[Loan]:
         """Bring what the call uses into memory for the time of the context."""
         self.how, self.reason = "materialised", reason
-        return in_memory(f"sc.{self.function}", self.used, args, kwargs, reason)
+        return in_memory(f"sc.{self.function}", self.used, args, kwargs, reason, self.advice)
 
 
 def _prepared(override: Override, bound: Any) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
     """Return the function that runs the call, with its arguments; one that declines where there is none."""
     implementation = override.implementation
     if implementation is None:
-        return _decline("there is no out-of-memory version of it yet"), [], {}
+        return _decline(override.reason), [], {}
     if isinstance(implementation, str):
         module, _, function = implementation.partition(":")
         implementation = getattr(import_module(module), function)

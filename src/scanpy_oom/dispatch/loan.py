@@ -33,7 +33,12 @@ class Loan:
 
 @contextmanager
 def in_memory(
-    name: str, used: Sequence[Used], args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
+    name: str,
+    used: Sequence[Used],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    reason: str,
+    advice: str = "Call it on fewer cells or genes.",
 ) -> Iterator[Loan]:
     """Lend matrices to a call.
 
@@ -51,13 +56,15 @@ def in_memory(
         The arguments of the call.
     reason
         Why it is not run out of memory.
+    advice
+        What to do where the matrices do not fit.
 
     Raises
     ------
     MemoryBudgetExceeded
         If the matrices take more than ``settings.memory_limit``.
     """
-    _announce(name, used, reason)
+    _announce(name, used, reason, advice)
     by_holder: dict[int, list[Used]] = {}
     for item in used:
         by_holder.setdefault(id(item.holder), []).append(item)
@@ -80,11 +87,11 @@ def in_memory(
     loan.result = _on_disk_again(loan.result, lent)
 
 
-def _announce(name: str, used: Sequence[Used], reason: str) -> None:
+def _announce(name: str, used: Sequence[Used], reason: str, advice: str) -> None:
     """Make sure that the matrices fit in memory, and say once for each function that they are brought there."""
     what = " and ".join(f"adata.{_attribute(item.slot)}" if item.slot else "the matrix" for item in used)
     nbytes = sum(item.matrix.nbytes_in_memory for item in used)
-    require(nbytes, f"{name}, which needs {what} in memory ({reason}),", "Call it on fewer cells or genes.")
+    require(nbytes, f"{name}, which needs {what} in memory ({reason}),", advice)
     announce(name, what, nbytes, reason)
 
 

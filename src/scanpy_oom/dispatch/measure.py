@@ -14,6 +14,7 @@ from .memory import clock, sampler
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ..passes.record import Totals
     from .hookspecs import How
 
 __all__ = ["Measurement"]
@@ -70,7 +71,7 @@ class Measurement:
             DispatchedCall(
                 function=self.function,
                 how=self.how,
-                reason=self._why(passes),
+                reason=self._why(passes) + _where(self._before, after),
                 error=None if kind is None else kind.__name__,
                 seconds=seconds,
                 bytes_read=after.bytes_read - self._before.bytes_read,
@@ -89,3 +90,14 @@ class Measurement:
             if passes:
                 return "functions that it calls read from disk"
         return self.reason or "no matrix on disk is touched"
+
+
+def _where(before: Totals, after: Totals) -> str:
+    """Say where passes ran, if one of them had another place than the CPU to run."""
+    earlier = dict(before.by_device)
+    found = {where: n - earlier.get(where, 0) for where, n in after.by_device}
+    new = {where: n for where, n in found.items() if n > 0}
+    if not new.keys() - {"cpu"}:
+        return ""
+    named = {("the CPU" if where == "cpu" else where): n for where, n in new.items()}
+    return "; passes on " + ", ".join(f"{where} ({n:,})" for where, n in named.items())

@@ -8,8 +8,18 @@ from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .genes import GATHERED
 from .table import BUILTIN
-from .wrappers_importlib_bootstrap import around_function, around_read, around_read_h5ad, around_write_h5ad
+from .wrappers_importlib_bootstrap import (
+    around_concat_arrays,
+    around_function,
+    around_read,
+    around_read_10x_h5,
+    around_read_h5ad,
+    around_read_zarr,
+    around_write_h5ad,
+    around_write_zarr,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,8 +30,13 @@ __all__ = ["patch", "patch_all", "unpatch"]
 
 _FILES = {
     "anndata.io.read_h5ad": around_read_h5ad,
+    "anndata.io.read_zarr": around_read_zarr,
     "anndata.io.write_h5ad": around_write_h5ad,
+    "anndata.io.write_zarr": around_write_zarr,
     "scanpy.readwrite.read": around_read,
+    "scanpy.readwrite.read_10x_h5": around_read_10x_h5,
+    # names, indices and merging of annotations stay anndata's; this is where it joins two matrices
+    "anndata._core.merge.concat_arrays": around_concat_arrays,
 }
 
 _MEASURED = ("pp", "tl", "get", "pl", "experimental.pp", "metrics")
@@ -46,6 +61,8 @@ def patch(overrides: Iterable[Override] = BUILTIN) -> None:
             _wrap(_loaded(path), around)
         for override in overrides:
             _wrap(_loaded(f"scanpy.{override.function}"), around_function, override.function)
+        for name in GATHERED:
+            _wrap(_loaded(f"scanpy.{name}"), around_function, name)
         if _measures:
             for name, function in _public():
                 _wrap(function, around_function, name)

@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 import inspect
+import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import anndata
 from scanpy.readwrite import avail_exts
 
 from ..errors import MissingMatrixError
+from ..io.zarr import read_zarr as read_zarr_store
 from ..matrix import OOMMatrix, underlying
 from .manager import formats, overrides
 from .measure import Measurement
 from .patching import patch_all
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from anndata import AnnData
 
-__all__ = ["check_backed", "read_as_asked", "read_h5ad", "reads_h5ad"]
+__all__ = ["check_backed", "read_as_asked", "read_h5ad", "read_zarr", "reads_h5ad"]
+
+_Path: TypeAlias = "str | os.PathLike[str]"
 
 _H5AD = {"h5", "h5ad"}
 
 
-def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
-    """Read a file, leaving its matrices on disk.
+def read_h5ad(  # noqa: PLR0913 - as anndata.concat
+    path: _Path | Collection[_Path] | Mapping[str, _Path],
+    *,
+    join: Literal["inner", "outer"] = "inner",
+    merge: Any = None,
+    uns_merge: Any = None,
+    label: str | None = None,
+    keys: Collection[Any] | None = None,
+    index_unique: str | None = None,
+    fill_value: Any = None,
+    pairwise: bool = False,
+) -> AnnData:
+    """Read a file, or several as one, leaving their matrices on disk.
 
     Parameters
     ----------
     path
-        An h5ad file, or a file in a format that a plugin reads.
+        An h5ad file, or a file in a format that a plugin reads. Several of them become one AnnData: their observations
+        one below the other, as :func:`anndata.concat` does it, with rows read from where they lie. A mapping names each
+        of them, as `keys` would.
+    join, merge, uns_merge, label, keys, index_unique, fill_value, pairwise
+        How several files are joined: the arguments of :func:`anndata.concat`.
 
     Returns
     -------
@@ -47,16 +67,69 @@ def read_h5ad(path: str | os.PathLike[str]) -> AnnData:
         If it is damaged.
     MissingMatrixError
         If it holds no matrix at all.
+    ValueError
+        If `path` names no file at all, or just one, not as a list, and an argument says how to join it.
     """
+    options: dict[str, Any] = {"join": join, "merge": merge, "uns_merge": uns_merge, "label": label, "keys": keys}
+    options |= {"index_unique": index_unique, "fill_value": fill_value, "pairwise": pairwise}
+    # what has its default is left to anndata, which may warn of it
+    options = {name: value for name, value in options.items() if not _is_default(name, value)}
+    several = _several(path, options)
     # Functions that plugins override, those that are only measured, and whatever was imported in ways that the import
     # hook did not see.
     patch_all(overrides().values())
     with Measurement("read_h5ad", "out of memory", "its matrices stay on disk"):
-        return _read(path)
+        if isinstance(path, str | os.PathLike):
+            return _read(path)
+        if isinstance(several, Mapping):
+            return anndata.concat({name: _read(one) for name, one in several.items()}, **options)
+        return anndata.concat([_read(one) for one in several], **options)
+
+
+def _is_default(name: str, value: object) -> bool:
+    default = inspect.signature(read_h5ad).parameters[name].default
+    return value is default or (isinstance(value, str) and value == default)
+
+
+def _several(path: Any, options: dict[str, Any]) -> Mapping[str, _Path] | Collection[_Path]:
+    """Return the files that are to be joined; none, if there is but one."""
+    if not isinstance(path, str | os.PathLike):
+        several: Mapping[str, _Path] | list[_Path] = path if isinstance(path, Mapping) else list(path)
+        if several:
+            return several
+        msg = f"There is no file to read: {path!r} is empty."
+        raise ValueError(msg)
+    for name, value in options.items():
+        msg = (
+            f"`{name}={value!r}` says how several files are joined, and {path} is one. Leave it out, or give a list of "
+            "files."
+        )
+        raise ValueError(msg)
+    return []
+
+
+def read_zarr(store: Any) -> AnnData:
+    """Read a Zarr store, a folder or a zip file, leaving its matrices there. See :func:`anndata.read_zarr`.
+
+    Raises
+    ------
+    TypeError
+        If `store` is no path.
+    """
+    if not isinstance(store, str | os.PathLike):
+        msg = f"`backed='oom'` takes the path of a Zarr store, to open it again where it is needed, not {store!r}."
+        raise TypeError(msg)
+    patch_all(overrides().values())
+    with Measurement("read_zarr", "out of memory", "its matrices stay on disk"):
+        return _checked(read_zarr_store(store, OOMMatrix.from_source), store)
 
 
 def _read(path: str | os.PathLike[str]) -> AnnData:
-    adata = formats().scanpy_oom_read(path=Path(path), wrap=OOMMatrix.from_source)
+    return _checked(formats().scanpy_oom_read(path=Path(path), wrap=OOMMatrix.from_source), path)
+
+
+def _checked(adata: AnnData, path: str | os.PathLike[str]) -> AnnData:
+    """Make sure that there is a matrix."""
     if next((matrix for _, matrix in underlying(adata) if matrix is not None), None) is None:
         msg = (
             f"{path} holds no X, nor a layer or raw: there is no matrix to leave on disk. Read it without "

@@ -14,6 +14,7 @@ from typing import Any
 __all__ = [
     "Rule",
     "Use",
+    "aggregated",
     "chosen",
     "dendrogram",
     "every_layer",
@@ -50,8 +51,9 @@ def x(arguments: Mapping[str, Any]) -> Iterator[Use]:
 def x_of_all(arguments: Mapping[str, Any]) -> Iterator[Use]:
     """X of every AnnData among the arguments."""
     for value in arguments.values():
-        if _is_annotated(value):
-            yield value, "X"
+        for one in value if isinstance(value, tuple) else (value,):  # those given as `*args`
+            if _is_annotated(one):
+                yield one, "X"
 
 
 def chosen(arguments: Mapping[str, Any]) -> Iterator[Use]:
@@ -66,6 +68,12 @@ def chosen(arguments: Mapping[str, Any]) -> Iterator[Use]:
         yield data, "raw/X"
     elif not elsewhere:
         yield data, "X"
+
+
+def aggregated(arguments: Mapping[str, Any]) -> Iterator[Use]:
+    """As :func:`chosen`, where the function refuses what is no AnnData, or two places at once."""
+    places = [name for name in ("layer", "obsm", "varm") if arguments.get(name) is not None]
+    return chosen(arguments) if _is_annotated(_data(arguments)) and len(places) < 2 else iter(())
 
 
 def raw_if_present(arguments: Mapping[str, Any]) -> Iterator[Use]:

@@ -12,12 +12,22 @@ import sys
 from collections.abc import Callable
 from functools import update_wrapper
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from ..errors import UnsupportedOutOfMemory
 
-__all__ = ["around_function", "around_read", "around_read_h5ad", "around_write_h5ad", "set_default_backed"]
+__all__ = [
+    "around_concat_arrays",
+    "around_function",
+    "around_read",
+    "around_read_h5ad",
+    "around_read_zarr",
+    "around_write_h5ad",
+    "around_write_zarr",
+    "set_default_backed",
+]
 
 Function = Callable[..., Any]
 
@@ -44,6 +54,12 @@ def around_function(function: Function, name: str) -> Function:
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
+        if "anndataoom" in _modules and _is_of_anndataoom(args, kwargs):
+            guests = import_module("scanpy_oom.dispatch.anndataoom")
+            if guests.is_overridden(name):
+                with guests.served(args, kwargs) as loan:
+                    loan.result = wrapper(*loan.args, **loan.kwargs)
+                return loan.result
         # Without this module there is no matrix out of memory.
         if "scanpy_oom.matrix" not in _modules:
             return function(*args, **kwargs)
@@ -52,6 +68,7 @@ def around_function(function: Function, name: str) -> Function:
             return function(*args, **kwargs)
         with call:
             if call.implementation is None:
+                call.prepare()
                 return function(*args, **kwargs)
             try:
                 return call.implementation(*call.args, **call.kwargs)
@@ -97,6 +114,54 @@ def around_read(function: Function) -> Function:
     return update_wrapper(wrapper, function)
 
 
+def around_read_10x_h5(function: Function) -> Function:
+    """Wrap `scanpy.read_10x_h5`, so that it knows ``backed="oom"``."""
+
+    def wrapper(*args: Any, backed: str | None = None, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        backed = _default_backed if backed is None else backed
+        if backed is None:
+            return function(*args, **kwargs)
+        if backed != "oom":
+            msg = f"`backed={backed!r}` is not known for files of Cell Ranger: it may be 'oom', or None."
+            raise ValueError(msg)
+        return import_module("scanpy_oom.dispatch.tenx").read_10x_h5(*args, **kwargs)
+
+    return update_wrapper(wrapper, function)
+
+
+def around_read_zarr(function: Function) -> Function:
+    """Wrap `anndata.read_zarr`, so that it knows ``backed="oom"``."""
+
+    def wrapper(store: Any, backed: str | None = None) -> Any:
+        __tracebackhide__ = True
+        is_path = isinstance(store, str | PathLike)
+        if backed is None and is_path:
+            backed = _default_backed
+        if backed is None:
+            return function(store)
+        if backed != "oom":
+            msg = f"`backed={backed!r}` is not known for Zarr stores: it may be 'oom', or None."
+            raise ValueError(msg)
+        return import_module("scanpy_oom.dispatch.readers").read_zarr(store)
+
+    return update_wrapper(wrapper, function)
+
+
+def around_write_zarr(function: Function) -> Function:
+    """Wrap `anndata.io.write_zarr`, so that the store that is being read may be written to."""
+
+    def wrapper(store: Any, adata: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        is_path = isinstance(store, str | PathLike)
+        if not is_path or "scanpy_oom.matrix" not in _modules or not _modules["scanpy_oom.matrix"].holds_oom(adata):
+            return function(store, adata, **kwargs)
+        with import_module("scanpy_oom.dispatch.writers").replacement(Path(store)) as temporary:
+            return function(temporary, adata, **kwargs)
+
+    return update_wrapper(wrapper, function)
+
+
 def around_write_h5ad(function: Function) -> Function:
     """Wrap `anndata.io.write_h5ad`, so that the file that is being read may be written to."""
 
@@ -108,6 +173,27 @@ def around_write_h5ad(function: Function) -> Function:
         return writers.write_beside(function, Path(filepath), adata, **kwargs)
 
     return update_wrapper(wrapper, function)
+
+
+def around_concat_arrays(function: Function) -> Function:
+    """Wrap what `anndata.concat` calls for X, each layer and X of raw: it joins what is out of memory lazily."""
+
+    def wrapper(arrays: Any, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        arrays = list(arrays)
+        if "scanpy_oom.matrix" in _modules:
+            oom_matrix = _modules["scanpy_oom.matrix"].OOMMatrix
+            if any(isinstance(array, oom_matrix) for array in arrays):
+                return import_module("scanpy_oom.dispatch.concat").concat_arrays(function, arrays, *args, **kwargs)
+        return function(arrays, *args, **kwargs)
+
+    return update_wrapper(wrapper, function)
+
+
+def _is_of_anndataoom(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether an argument is an object of the package anndataoom, which is loaded."""
+    kind = getattr(_modules["anndataoom"], "AnnDataOOM", ())
+    return any(isinstance(value, kind) for value in (*args, *kwargs.values()))
 
 
 def _backed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from contextlib import suppress
+import shutil
+import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..io.exchange import exchange
+from ..passes.write import written_dense
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from anndata import AnnData
 
-__all__ = ["write_beside"]
+__all__ = ["replacement", "write_beside"]
+
+_NUMBERS = itertools.count()
+"""Threads may write to one place at once: who ends last wins."""
 
 
 def write_beside(function: Callable[..., Any], path: Path, adata: AnnData, **kwargs: Any) -> Any:
-    """Write to a temporary file beside `path` and rename it when it is complete.
+    """Write to a temporary file beside `path`, which takes its place when it is complete.
 
     What is read until then is the old file, which stays whole if writing fails.
 
@@ -30,27 +39,67 @@ def write_beside(function: Callable[..., Any], path: Path, adata: AnnData, **kwa
         What is written, block by block where it is out of memory.
     kwargs
         The other arguments of `function`.
-
-    Raises
-    ------
-    ValueError
-        If a matrix that is out of memory is to be made dense.
     """
-    if kwargs.get("as_dense"):
-        msg = (
-            f"`as_dense={kwargs['as_dense']!r}` is not done for a matrix that stays on disk. Leave it out, or bring "
-            "the matrix into memory first (`adata.to_memory()`)."
-        )
-        raise ValueError(msg)
+    as_dense = kwargs.get("as_dense", ())
+    names = {name.replace("raw.X", "raw/X") for name in ([as_dense] if isinstance(as_dense, str) else as_dense)}
+    with replacement(path) as temporary, written_dense(names):
+        return function(temporary, adata, **kwargs)
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """Give the path of a file that takes the place of `path` when the context is left without an error.
+
+    The file is gone otherwise, also where this process is killed.
+    """
     target = path.resolve()  # through a link, as writing into it would go
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        result = function(temporary, adata, **kwargs)
+    # an ending may say what is to be written, as in .zip
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}-{next(_NUMBERS)}.partial{target.suffix}")
+    with _removed_in_the_end(temporary):
+        yield temporary
+        if temporary.is_dir():
+            _take_place(temporary, target)
+            return
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        if target.exists():
+            temporary.chmod(target.stat().st_mode)
         temporary.replace(target)
+
+
+def _take_place(folder: Path, target: Path) -> None:
+    """Put a folder in the place of another, which takes that of the folder."""
+    if not target.exists():
+        folder.rename(target)
+        return
+    if exchange(folder, target):
+        return
+    # one after the other: if this process is killed between, the old one is left under this name
+    old = folder.with_suffix(".old")
+    target.rename(old)
+    try:
+        folder.rename(target)
     except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        old.rename(target)
         raise
-    return result
+    old.rename(folder)
+
+
+@contextmanager
+def _removed_in_the_end(path: Path) -> Iterator[None]:
+    """Remove `path`, if it is there, when the context or this process ends, however that may be.
+
+    As the resource tracker of :mod:`multiprocessing` does, by a process that waits for the end of this one. HDF5
+    cannot write to a file without a name.
+    """
+    if shell := shutil.which("sh"):
+        command = [shell, "-c", 'cat; exec rm -rf -- "$1"', "sh", str(path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True):
+            yield
+        return
+    try:
+        yield
+    finally:
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)

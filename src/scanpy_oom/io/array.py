@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import CorruptFileError
+from ..errors import CorruptFileError, OOMError
+from ..settings import settings
 from .cache import LRUCache
-from .chunked import open_chunks
 from .runs import Pieces, Runs
 
 if TYPE_CHECKING:
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Convert", "StoredArray", "check_indices", "to_values"]
 
-Convert = Callable[["NDArray[Any]", int], "NDArray[Any]"]
+Convert = Callable[..., "NDArray[Any]"]
 """Turns the decoded values of a chunk, the first of which has the given position, into what the caller wants."""
 
 _CACHE_NBYTES = 2**22
+_SHARE = 16  # of the memory limit, beyond which no more is kept than two chunks
+_MAX_EXACT = 2**53
 
 
 class StoredArray:
@@ -42,12 +44,15 @@ class StoredArray:
     """
 
     def __init__(self, file: SourceFile, dataset: h5py.Dataset, dtype: np.dtype[Any], convert: Convert) -> None:
-        self.chunks = open_chunks(file, dataset)
+        self.chunks = file.chunks(dataset)
         self.dtype = dtype
         self._convert = convert
-        # Neighbouring reads share the chunk on their border.
+        # Neighbouring reads share the chunk on their border, and each thread is somewhere else.
         chunk_nbytes = self.chunks.chunk_shape[0] * dtype.itemsize
-        self._cache: LRUCache[NDArray[Any]] = LRUCache(max(_CACHE_NBYTES, 2 * chunk_nbytes))
+        capacity = max(_CACHE_NBYTES, (settings.n_threads + 1) * chunk_nbytes)
+        if capacity > _CACHE_NBYTES:
+            capacity = max(min(capacity, settings.memory_limit // _SHARE), 2 * chunk_nbytes)
+        self._cache: LRUCache[NDArray[Any]] = LRUCache(capacity)
 
     def __len__(self) -> int:
         return self.chunks.shape[0]
@@ -58,11 +63,23 @@ class StoredArray:
         Chunks that intersect none of them are not fetched.
         """
         out = np.empty(runs.size, dtype=dtype or self.dtype)
+        if len(runs.starts) == 1:
+            self._read_run(int(runs.starts[0]), int(runs.stops[0]), out)
+            return out
         size = self.chunks.chunk_shape[0]
         for pieces in Pieces.split(runs, size):
             whole = pieces.size == min(size, len(self) - pieces.chunk * size)
             pieces.copy(self._chunk(pieces.chunk, keep=not whole), out)
         return out
+
+    def _read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Read one run, as most blocks are: with little to do between two chunks, where threads wait for each other."""
+        size = self.chunks.chunk_shape[0]
+        for i in range(start // size, -(-stop // size)):
+            origin = i * size
+            first, last = max(start, origin), min(stop, origin + size)
+            whole = last - first == min(size, len(self) - origin)
+            out[first - start : last - start] = self._chunk(i, keep=not whole)[first - origin : last - origin]
 
     def read_all(self) -> NDArray[Any]:
         """Read the whole dataset."""
@@ -88,15 +105,32 @@ def _with_size(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
     return values, values.nbytes
 
 
-def to_values(dtype: np.dtype[Any]) -> Convert:
-    """Give the conversion of stored values to `dtype`."""
+def to_values(dtype: np.dtype[Any], location: str) -> Convert:
+    """Give the conversion of stored values to `dtype`, which verifies that it holds them.
 
-    def convert(values: NDArray[Any], position: int) -> NDArray[Any]:
+    Only integers of 64 bits can be too large for it.
+    """
+
+    def convert(values: NDArray[Any], *origin: int) -> NDArray[Any]:
         if values.dtype == np.bool_:  # any byte but 0 is true
             values = values.view(np.uint8) != 0
+        if dtype.kind == "f" and values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+            _check_exact(values, location, origin)
         return values.astype(dtype, copy=False)
 
     return convert
+
+
+def _check_exact(values: NDArray[Any], location: str, origin: tuple[int, ...]) -> None:
+    """Raise OOMError where float64, in which all is computed, would hold another integer than is stored."""
+    if values.size and (values.max() > _MAX_EXACT or values.min() < -_MAX_EXACT):
+        found = np.unravel_index(np.argmax((values > _MAX_EXACT) | (values < -_MAX_EXACT)), values.shape)
+        at = ", ".join(str(start + int(i)) for start, i in zip(origin, found, strict=True))
+        msg = (
+            f"{location} holds {values[found]} at position {at}. Out of memory, values are float64, which is exact for "
+            f"integers up to {_MAX_EXACT} only. Read the file without `backed='oom'`."
+        )
+        raise OOMError(msg)
 
 
 def check_indices(location: str, n: int) -> Convert:

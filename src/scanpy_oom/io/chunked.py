@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import CorruptFileError, MemoryBudgetExceeded
 from ..settings import format_bytes, settings
 from .codecs import FilterPipeline
+from .file import HAS_PREAD
 from .locks import ForkSafeLock
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ __all__ = ["ChunkReader", "open_chunks"]
 
 _PIECE = 2**19  # bytes per read where the dataset itself is not chunked
 _LARGE = 2**24  # bytes of a chunk from which it is held against the memory limit
+_MAX_DIRECT = 2**30  # bytes of a chunk up to which all decoders here work
 _UNWRITTEN = -1
+_OVERHEAD = 2**12  # bytes that filters may add to a chunk
 
 
 class ChunkReader(ABC):
@@ -99,8 +102,18 @@ class ChunkReader(ABC):
 
     def _damaged(self, origin: tuple[int, ...], reason: object) -> CorruptFileError:
         at = origin[0] if len(origin) == 1 else origin
-        msg = f"{self.file.path}: the chunk of {self.name} that starts at {at} is damaged: {reason}."
+        msg = (
+            f"{self.file.path}: the chunk of {self.name} that starts at {at} is damaged: {reason}. "
+            "Fetch or write the file again."
+        )
         return CorruptFileError(msg)
+
+    def _fetch(self, origin: tuple[int, ...], n: int, offset: int) -> bytes:
+        """Read the `n` bytes at `offset` of the file, where the chunk at `origin` is stored."""
+        if offset + n > self.file.stamp.size:
+            reason = f"its {n} bytes are to be at byte {offset}, and the file ends at byte {self.file.stamp.size}"
+            raise self._damaged(origin, reason)
+        return self.file.pread(n, offset)
 
 
 class ContiguousReader(ChunkReader):
@@ -112,7 +125,7 @@ class ContiguousReader(ChunkReader):
 
     def _read(self, index: tuple[int, ...], origin: tuple[int, ...], extent: tuple[int, ...]) -> NDArray[Any]:
         row_nbytes = math.prod(self.shape[1:]) * self.stored_dtype.itemsize
-        stored = self.file.pread(extent[0] * row_nbytes, self._offset + origin[0] * row_nbytes)
+        stored = self._fetch(origin, extent[0] * row_nbytes, self._offset + origin[0] * row_nbytes)
         return np.frombuffer(stored, dtype=self.stored_dtype).reshape(extent)
 
 
@@ -130,7 +143,7 @@ class DirectReader(ChunkReader):
         address = int(addresses[index])
         if address == _UNWRITTEN:
             return np.full(extent, self._fill_value, dtype=self.dtype)
-        stored = self.file.pread(int(sizes[index]), address)
+        stored = self._fetch(origin, int(sizes[index]), address)
         try:
             decoded = self.pipeline.decode(stored, int(masks[index]), self.chunk_nbytes, self.stored_dtype.itemsize)
         except ValueError as error:
@@ -146,17 +159,44 @@ class DirectReader(ChunkReader):
             return self._table
 
     def _read_table(self) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32]]:
-        addresses = np.full(self.grid, _UNWRITTEN, dtype=np.int64)
-        sizes = np.zeros(self.grid, dtype=np.uint32)
-        masks = np.zeros(self.grid, dtype=np.uint32)
+        found: list[tuple[tuple[int, ...], int, int, int]] = []
 
         def note(chunk: h5py.h5d.StoreInfo) -> None:
-            index = tuple(at // size for at, size in zip(chunk.chunk_offset, self.chunk_shape, strict=True))
-            addresses[index], sizes[index], masks[index] = chunk.byte_offset, chunk.size, chunk.filter_mask
+            found.append((chunk.chunk_offset, chunk.byte_offset, chunk.size, chunk.filter_mask))
 
         with self.file.open_library() as h5:
             h5[self.name].id.chunk_iter(note)
+        addresses = np.full(self.grid, _UNWRITTEN, dtype=np.int64)
+        sizes = np.zeros(self.grid, dtype=np.uint32)
+        masks = np.zeros(self.grid, dtype=np.uint32)
+        if found:
+            index = self._grid_index([origin for origin, *_ in found])
+            for (origin, address, size, mask), i in zip(found, zip(*index, strict=True), strict=True):
+                if size > 2 * self.chunk_nbytes + _OVERHEAD:  # no filter makes so much of a chunk
+                    raise self._damaged(origin, f"{size} bytes are stored for {self.chunk_nbytes}")
+                addresses[i], sizes[i], masks[i] = address, size, mask
         return addresses, sizes, masks
+
+    def _grid_index(self, origins: list[tuple[int, ...]]) -> tuple[NDArray[np.int64], ...]:
+        """Give the positions in the grid of chunks that start at `origins`, in the order in which the file lists them.
+
+        The library searches its lists and would not find what does not stand in its place there.
+        """
+        starts = np.array(origins, dtype=np.int64)
+        misplaced = (starts % self.chunk_shape != 0) | (starts >= self.shape)
+        if misplaced.any():
+            at = origins[int(np.argmax(misplaced.any(axis=1)))]
+            raise self._damaged(at, f"chunks are of {self.chunk_shape} values, of {self.shape} in all")
+        index = tuple((starts // self.chunk_shape).T)
+        # by rows; an axis that may grow without limit may come before those to its left
+        for axis in range(len(self.grid)):
+            first = [axis, *(i for i in range(len(self.grid)) if i != axis)]
+            places = np.ravel_multi_index([index[i] for i in first], [self.grid[i] for i in first])
+            backwards = np.diff(places) <= 0
+            if not backwards.any():
+                return index
+        at = origins[int(np.argmax(backwards)) + 1]
+        raise self._damaged(at, "it is listed out of order")
 
 
 class LibraryReader(ChunkReader):
@@ -209,10 +249,17 @@ def open_chunks(file: SourceFile, dataset: h5py.Dataset) -> ChunkReader:
 def _reader_kind(dataset: h5py.Dataset, pipeline: FilterPipeline) -> type[ChunkReader]:
     # A type whose bytes do not mean what they mean to NumPy (integers of 24 bits, say) is decoded by the library.
     is_plain = dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype, logical=True)
-    if not is_plain or dataset.is_virtual or dataset.external or dataset.file.userblock_size:
+    if not HAS_PREAD or not is_plain or dataset.is_virtual or dataset.external or dataset.file.userblock_size:
         return LibraryReader  # (not all versions of HDF5 add the user block to the addresses that they give)
     if dataset.chunks is not None:
-        return DirectReader if pipeline.is_direct else LibraryReader
+        # HDF5 lists chunks by wrong places if an axis that is not the first is the only one to grow without limit.
+        is_listed = dataset.maxshape[0] is None or None not in dataset.maxshape
+        is_direct = (
+            is_listed
+            and pipeline.is_direct(dataset.dtype.itemsize)
+            and math.prod(dataset.chunks) * dataset.dtype.itemsize < _MAX_DIRECT
+        )
+        return DirectReader if is_direct else LibraryReader
     if dataset.id.get_offset() is not None:
         return ContiguousReader
     return LibraryReader  # compact, or never written

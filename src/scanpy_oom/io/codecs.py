@@ -10,6 +10,8 @@ import numpy as np
 from isal import igzip_lib
 
 from ..errors import OOMError
+from . import fletcher32, lzf
+from .shuffle import unshuffle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +34,8 @@ _NAMES = {
     32015: "zstd",
     32026: "blosc2",
 }
-_GZIP, _SHUFFLE, _FLETCHER32 = 1, 2, 3
+_GZIP, _SHUFFLE, _FLETCHER32, _LZF, _ZSTD = 1, 2, 3, 32000, 32015
+_COMPRESSIONS = {(), (_GZIP,), (_LZF,), (_ZSTD,)}
 _MAX_WINDOW_BITS = 15
 _IsalError = cast("type[Exception]", igzip_lib.IsalError)  # isal's types describe it as an instance
 
@@ -42,9 +45,18 @@ class MissingFilterError(OOMError, OSError):
 
 
 class FilterPipeline(NamedTuple):
-    """The filters of one dataset, in the order in which they were applied."""
+    """The filters of one dataset, in the order in which they were applied.
+
+    Parameters
+    ----------
+    codes
+        Their numbers.
+    shuffled
+        Bytes of an element, as the filter shuffle knows it; 0 without that filter.
+    """
 
     codes: tuple[int, ...]
+    shuffled: int = 0
 
     @classmethod
     def of(cls, dataset: h5py.Dataset, location: str) -> Self:
@@ -65,7 +77,8 @@ class FilterPipeline(NamedTuple):
                     "Run `pip install hdf5plugin`, or write the file again with compression='gzip'."
                 )
                 raise MissingFilterError(msg)
-        return cls(tuple(code for code, *_ in filters))
+        shuffled = [int(values[0]) for code, _, values, _ in filters if code == _SHUFFLE and len(values)]
+        return cls(tuple(code for code, *_ in filters), *shuffled[:1])
 
     @property
     def compression(self) -> str:
@@ -73,10 +86,12 @@ class FilterPipeline(NamedTuple):
         names = [_NAMES.get(code, str(code)) for code in self.codes if code not in {_SHUFFLE, _FLETCHER32}]
         return "+".join(names) or "none"
 
-    @property
-    def is_direct(self) -> bool:
-        """Whether :meth:`decode` undoes all of them."""
-        return self.codes in {(), (_GZIP,), (_SHUFFLE,), (_SHUFFLE, _GZIP)}
+    def is_direct(self, itemsize: int) -> bool:
+        """Tell whether :meth:`decode` undoes all of them for values of `itemsize` bytes."""
+        codes = self.codes[:-1] if self.codes[-1:] == (_FLETCHER32,) else self.codes
+        if codes[:1] == (_SHUFFLE,):
+            return self.shuffled == itemsize and codes[1:] in _COMPRESSIONS
+        return codes in _COMPRESSIONS
 
     def decode(self, stored: bytes, mask: int, n_bytes: int, itemsize: int) -> NDArray[np.uint8]:
         """Undo the filters of one chunk.
@@ -92,29 +107,51 @@ class FilterPipeline(NamedTuple):
         itemsize
             Size of one value, in bytes.
 
+        Returns
+        -------
+        `n_bytes` bytes; never more are unpacked, whatever is stored.
+
         Raises
         ------
         ValueError
-            If the bytes do not decode to `n_bytes`.
+            If a checksum does not fit, or the bytes do not decode to `n_bytes`.
         """
         applied = [code for i, code in enumerate(self.codes) if not mask >> i & 1]
+        content = fletcher32.verified(stored) if _FLETCHER32 in applied else memoryview(stored)
         if _GZIP in applied:
-            stored = _inflate(stored, n_bytes)
-        if len(stored) != n_bytes:
-            msg = f"it holds {len(stored)} bytes, not {n_bytes}"
+            content = memoryview(_inflate(content, n_bytes))
+        elif _LZF in applied:
+            content = lzf.decompress(content, n_bytes).data
+        elif _ZSTD in applied:
+            from . import zstd
+
+            content = zstd.decompress(content, n_bytes).data
+        if len(content) != n_bytes:
+            msg = f"it holds {len(content)} bytes, not {n_bytes}"
             raise ValueError(msg)
-        decoded = np.frombuffer(stored, dtype=np.uint8)
-        if _SHUFFLE in applied and itemsize > 1:
-            decoded = np.ascontiguousarray(decoded.reshape(itemsize, -1).T).reshape(-1)
-        return decoded
+        decoded = np.frombuffer(content, dtype=np.uint8)
+        return unshuffle(decoded, itemsize) if _SHUFFLE in applied and itemsize > 1 else decoded
 
 
-def _inflate(stored: bytes, n_bytes: int) -> bytes:
+def _inflate(stored: memoryview, n_bytes: int) -> bytes:
+    """Undo gzip's compression, whose checksum isal verifies.
+
+    There is room for one byte more, without which isal would have to enlarge its buffer to find that all is done. What
+    goes on from there is damaged, and may be without end.
+    """
+    stream = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB, _MAX_WINDOW_BITS)
     try:
-        return igzip_lib.decompress(stored, igzip_lib.DECOMP_ZLIB, _MAX_WINDOW_BITS, n_bytes)
+        content: bytes = stream.decompress(stored, n_bytes + 1)
     except (_IsalError, EOFError) as error:
         msg = f"it does not inflate ({error})"
         raise ValueError(msg) from error
+    if len(content) > n_bytes:
+        msg = f"it holds more than {n_bytes} bytes"
+        raise ValueError(msg)
+    if not stream.eof:
+        msg = f"it does not inflate (it breaks off after {len(content)} of {n_bytes} bytes)"
+        raise ValueError(msg)
+    return content
 
 
 def _load_plugin(code: int) -> bool:

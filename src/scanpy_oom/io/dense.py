@@ -8,7 +8,6 @@ import numpy as np
 
 from .array import to_values
 from .cache import LRUCache
-from .chunked import open_chunks
 from .compress import Tile, append_rows, compress_rows
 from .hdf5 import HDF5Source
 from .runs import Pieces, Runs, row_runs
@@ -43,7 +42,7 @@ class DenseSource(HDF5Source):
 
     def __init__(self, file: SourceFile, dataset: h5py.Dataset) -> None:
         super().__init__(file, dataset.name)
-        self._chunks = open_chunks(file, dataset)
+        self._chunks = file.chunks(dataset)
         n_rows, n_cols = self._chunks.shape
         self.shape = (n_rows, n_cols)
         self.dtype = self._chunks.dtype
@@ -93,7 +92,9 @@ class DenseSource(HDF5Source):
         return self._compressed(i, j) if tile is None else tile
 
     def _compressed(self, i: int, j: int) -> Tile:
-        values = to_values(kernel_dtype(self.dtype))(self._chunks.read(i, j), 0)
+        origin = (index * size for index, size in zip((i, j), self._chunks.chunk_shape, strict=True))
+        location = f"{self.path}: {self.name}"
+        values = to_values(kernel_dtype(self.dtype), location)(self._chunks.read(i, j), *origin)
         block = np.require(values, requirements=["C", "W"])
         return compress_rows(block, j * self._chunks.chunk_shape[1])
 

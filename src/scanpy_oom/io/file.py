@@ -10,13 +10,19 @@ from weakref import finalize
 
 import h5py
 
-from ..errors import CorruptFileError, NotAnH5adError
+from ..errors import CorruptFileError, NotAnH5adError, OOMError
 from .source import ByteCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["SourceFile", "Stamp"]
+    from .chunked import ChunkReader
+    from .source import Source
+
+__all__ = ["HAS_PREAD", "SourceFile", "Stamp"]
+
+HAS_PREAD = hasattr(os, "pread")
+"""Whether the system reads from a place in a file whatever thread asks; where it does not (Windows), h5py reads all."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCKS = (0, 512, 1024, 2048)
@@ -90,11 +96,36 @@ class SourceFile:
             h5 = h5py.File(stream, "r")
             finalize(h5, stream.close)
             return h5
-        except BlockingIOError:  # another process is writing it, and says so by a lock
-            raise
+        except BlockingIOError as error:
+            msg = (
+                "Another process has this file open for writing. Wait until it is closed there; "
+                "if nothing is written any more, set the environment variable HDF5_USE_FILE_LOCKING to FALSE"
+            )
+            raise BlockingIOError(error.errno, msg, str(self.path)) from error
         except OSError as error:
             msg = f"{self.path} cannot be opened: {error}. It is incomplete or damaged; fetch or write it again."
             raise CorruptFileError(msg) from error
+
+    def chunks(self, dataset: h5py.Dataset) -> ChunkReader:
+        """Return what reads the chunks of a dataset."""
+        from .chunked import open_chunks
+
+        return open_chunks(self, dataset)
+
+    def check_holds(self, group: h5py.Group, key: str) -> None:
+        """Raise OOMError if what `group` names `key` lies in another file, to which there is a link."""
+        if group[key].file.filename != group.file.filename:
+            msg = (
+                f"{self.path}: {group.name}/{key} is a link to {group[key].file.filename}. "
+                "The arrays of a matrix must lie in one file; copy them into one."
+            )
+            raise OOMError(msg)
+
+    def reopener(self) -> Callable[..., Source]:
+        """Return what opens a matrix again, from path, name and stamp."""
+        from .open import open_source
+
+        return open_source
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
@@ -134,20 +165,26 @@ def _open(path: Path) -> int:
         )
         raise IsADirectoryError(msg)
     try:
-        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
         msg = "There is no such file"  # which Python completes with its name
         raise FileNotFoundError(error.errno, msg, str(path)) from error
 
 
 def _check_signature(path: Path, fd: int) -> None:
-    if not any(os.pread(fd, len(_SIGNATURE), at) == _SIGNATURE for at in _USER_BLOCKS):
-        start = os.pread(fd, 16, 0)
+    if not any(_start(fd, at, len(_SIGNATURE)) == _SIGNATURE for at in _USER_BLOCKS):
+        start = _start(fd, 0, 16)
         msg = (
             f"{path} is not an HDF5 file (it starts with {start!r}), so it is no h5ad file. "
             "Unpack it if it is compressed, or read it with the function for its format and write it as h5ad."
         )
         raise NotAnH5adError(msg)
+
+
+def _start(fd: int, offset: int, n: int) -> bytes:
+    """Read `n` bytes at `offset` of a file that was just opened and that nothing else reads yet."""
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, n)
 
 
 def _is_open_as(fd: int, path: Path) -> bool:

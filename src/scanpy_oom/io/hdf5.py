@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ..errors import CorruptFileError, OOMError
+from ..errors import CorruptFileError, MemoryBudgetExceeded
+from ..settings import format_bytes, settings
 from .array import StoredArray, check_indices, to_values
 from .locks import ForkSafeLock
 from .runs import Runs, element_runs, row_runs, selected_offsets
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from .file import SourceFile, Stamp
 
 __all__ = ["CSRSource", "CompressedArrays", "HDF5Source"]
+
+_ENTRY_NBYTES = 12  # of an entry that was read: its index and its value
+_LARGE = 2**24  # bytes from which a block is held against the memory limit
 
 
 class HDF5Source(Source):
@@ -57,9 +61,7 @@ class HDF5Source(Source):
         self.file.close()
 
     def __reduce__(self) -> tuple[Callable[..., Source], tuple[str, str, Stamp]]:
-        from .open import open_source
-
-        return open_source, (str(self.path), self.name, self.file.stamp)
+        return self.file.reopener(), (str(self.path), self.name, self.file.stamp)
 
 
 class CompressedArrays:
@@ -89,21 +91,20 @@ class CompressedArrays:
         for key in ("indptr", "indices", "data"):
             if key not in group:
                 self._fail(f"has no {key}")
-            if group[key].file.filename != group.file.filename:
-                msg = (
-                    f"{self.location}/{key} is a link to {group[key].file.filename}. "
-                    "The arrays of a matrix must lie in one file; copy them into one."
-                )
-                raise OOMError(msg)
+            file.check_holds(group, key)
+            if not hasattr(group[key], "ndim"):
+                self._fail(f"has a group as {key}")
             if group[key].ndim != 1 or (key != "data" and group[key].dtype.kind not in "iu"):
                 self._fail(f"has {group[key].dtype} values of shape {group[key].shape} as {key}")
         self.dtype = np.dtype(group["data"].dtype.str).newbyteorder("=")
         values = kernel_dtype(self.dtype)
-        self._data = StoredArray(file, group["data"], values, to_values(values))
+        self._data = StoredArray(file, group["data"], values, to_values(values, f"{self.location}/data"))
         self._indices = StoredArray(
             file, group["indices"], np.dtype(np.int32), check_indices(f"{self.location}/indices", n_minor)
         )
-        self._indptr = StoredArray(file, group["indptr"], np.dtype(np.int64), to_values(np.dtype(np.int64)))
+        self._indptr = StoredArray(
+            file, group["indptr"], np.dtype(np.int64), to_values(np.dtype(np.int64), self.location)
+        )
         if len(self._data) != len(self._indices):
             self._fail(f"has {len(self._indices)} indices for {len(self._data)} values")
         if len(self._indptr) != n_major + 1:
@@ -156,9 +157,21 @@ class CompressedArrays:
         offsets = self.offsets()
         with self.file.unchanged():
             elements = element_runs(runs, offsets)
+            self._check_fits(runs, elements.size)
             # widened while they are copied out of their chunks, which costs nothing
             data = self._data.read(elements, np.dtype(np.float64))
             return CSRBlock(selected_offsets(runs, offsets), self._indices.read(elements), data)
+
+    def _check_fits(self, runs: Runs, n_entries: int) -> None:
+        """Raise MemoryBudgetExceeded if one block is more than memory may hold: a row may be of any length."""
+        nbytes = _ENTRY_NBYTES * n_entries
+        if nbytes > _LARGE and nbytes > settings.memory_limit:
+            msg = (
+                f"{self.location} stores {n_entries} entries from {runs.starts[0]} to {runs.stops[-1]} along its "
+                f"compressed axis, which take {format_bytes(nbytes)} when they are read; settings.memory_limit is "
+                f"{format_bytes(settings.memory_limit)}. Raise the limit, or read fewer at a time."
+            )
+            raise MemoryBudgetExceeded(msg)
 
     def read_elements(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
         """Read the indices and values of a range of stored entries."""

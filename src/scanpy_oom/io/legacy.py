@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import warnings
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import anndata
 import h5py
@@ -14,9 +14,18 @@ from scipy import sparse
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
 
-__all__ = ["is_legacy", "read_legacy"]
+__all__ = ["MatrixLoader", "is_legacy", "read_legacy"]
+
+
+class MatrixLoader(Protocol):
+    """Makes what stands for a matrix from the element that holds it."""
+
+    def __call__(self, element: h5py.Group | h5py.Dataset) -> Any:
+        """Return it; `None` if it cannot be streamed."""
+
+    def check_shapes(self, n_obs: int, n_vars: int) -> None:
+        """Hold the shapes of all that were made against the annotations."""
 
 
 def is_legacy(h5: h5py.File) -> bool:
@@ -24,7 +33,7 @@ def is_legacy(h5: h5py.File) -> bool:
     return isinstance(h5["obs"], h5py.Dataset) or isinstance(h5["var"], h5py.Dataset) or "raw.X" in h5
 
 
-def read_legacy(h5: h5py.File, load: Callable[[h5py.Group | h5py.Dataset], Any]) -> anndata.AnnData:
+def read_legacy(h5: h5py.File, load: MatrixLoader, load_raw: MatrixLoader) -> anndata.AnnData:
     """Read such a file.
 
     anndata itself reads a copy in memory of all but the matrices, so that what it does for old files need not be
@@ -34,11 +43,20 @@ def read_legacy(h5: h5py.File, load: Callable[[h5py.Group | h5py.Dataset], Any])
     ----------
     h5
         The file.
-    load
-        Makes what stands for a matrix from the element that holds it; `None` if it cannot be streamed.
+    load, load_raw
+        Make what stands for a matrix, or for that of raw, from the element that holds it.
+
+    Raises
+    ------
+    CorruptFileError
+        If the shape of a matrix is not that of its annotations.
     """
     names = [name for name in ("X", "raw.X") if name in h5] + [f"layers/{name}" for name in h5.get("layers", ())]
-    matrices = {name: matrix for name in names if (matrix := load(h5[name])) is not None}
+    loaded = {name: (load_raw if name == "raw.X" else load)(h5[name]) for name in names}
+    matrices = {name: matrix for name, matrix in loaded.items() if matrix is not None}
+    load.check_shapes(_length(h5["obs"]), _length(h5["var"]))
+    if "raw.var" in h5:
+        load_raw.check_shapes(_length(h5["obs"]), _length(h5["raw.var"]))
     image = io.BytesIO()
     with h5py.File(image, "w") as copy:
         _copy_without(matrices, h5, copy)
@@ -53,6 +71,12 @@ def read_legacy(h5: h5py.File, load: Callable[[h5py.Group | h5py.Dataset], Any])
         else:
             adata.layers[name.removeprefix("layers/")] = matrix
     return adata
+
+
+def _length(frame: h5py.Group | h5py.Dataset) -> int:
+    """Return the number of rows of obs or var."""
+    column = frame[frame.attrs.get("_index", "_index")] if isinstance(frame, h5py.Group) else frame
+    return int(column.shape[0])
 
 
 def _copy_without(matrices: dict[str, Any], h5: h5py.File, copy: h5py.File) -> None:

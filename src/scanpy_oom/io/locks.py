@@ -17,10 +17,16 @@ class ForkSafeLock:
     """A mutual exclusion lock that a forked child finds open.
 
     A thread that held the lock in the parent does not exist in the child and could never release it there.
+
+    Parameters
+    ----------
+    reentrant
+        Whether the thread that holds it may acquire it again.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, *, reentrant: bool = False) -> None:
+        self._new = threading.RLock if reentrant else threading.Lock
+        self._lock = self._new()
         _locks.add(self)
 
     def __enter__(self) -> None:
@@ -35,7 +41,7 @@ class ForkSafeLock:
         self._lock.release()
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = self._new()
 
 
 _locks: WeakSet[ForkSafeLock] = WeakSet()

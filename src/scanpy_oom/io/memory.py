@@ -72,11 +72,12 @@ class MemorySource(Source):
         runs = row_runs(rows, self.shape[0])
         dtype = kernel_dtype(self.dtype)
         if self.format == "dense":
-            block = sparse.csr_matrix(self._matrix[runs.numbers()].astype(dtype))
+            values = to_values(dtype, self.location)(self._matrix[runs.numbers()], 0, 0)
+            block = sparse.csr_matrix(values)
             return CSRBlock(block.indptr.astype(np.int64), block.indices.astype(np.int32), block.data)
         selected = Tile(self._matrix.indptr, self._matrix.indices, self._matrix.data).rows(runs)
         indices = check_indices(self.location, self.shape[1])(selected.indices, 0)
-        return CSRBlock(selected.indptr, indices, to_values(dtype)(selected.data, 0))
+        return CSRBlock(selected.indptr, indices, to_values(dtype, self.location)(selected.data, 0))
 
     def close(self) -> None:
         """Do nothing: there is no file."""

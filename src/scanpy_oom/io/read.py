@@ -55,7 +55,7 @@ def read_h5ad(path: str | os.PathLike[str], wrap: Callable[[Source], Any]) -> An
         with file.open_library() as h5:
             _check_is_h5ad(file, h5)
             if is_legacy(h5):
-                return read_legacy(h5, _Loader(file, wrap))
+                return read_legacy(h5, _Loader(file, wrap), _Loader(file, wrap))
             return _read(h5, _Loader(file, wrap), _Loader(file, wrap))
     finally:
         file.close()

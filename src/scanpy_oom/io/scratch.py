@@ -15,6 +15,7 @@ import psutil
 from ..errors import MemoryBudgetExceeded, OOMError
 from ..memory import ACCOUNTANT
 from ..settings import format_bytes, settings
+from .locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ScratchArray", "ScratchSpaceError", "check_scratch_space", "lies_in_memory", "room_for_copies"]
 
 
+_HAS_POSITIONS = hasattr(os, "preadv") and hasattr(os, "pwrite")  # not on Windows, which forks no processes either
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -60,6 +62,7 @@ class ScratchArray:
             raise ScratchSpaceError(msg) from error
         self._release = finalize(self, self._file.close)
         self._folder = folder
+        self._lock = ForkSafeLock()
 
     def write(self, values: NDArray[Any], start: int) -> None:
         """Write `values` from position `start` on."""
@@ -67,7 +70,7 @@ class ScratchArray:
         offset = start * self.dtype.itemsize
         while left:
             try:
-                n = os.pwrite(self._file.fileno(), left, offset)
+                n = self._write_at(left, offset)
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
@@ -79,11 +82,25 @@ class ScratchArray:
         left = out.view(np.uint8).data
         offset = start * self.dtype.itemsize
         while left:
-            n = os.preadv(self._file.fileno(), [left], offset)
+            n = self._read_at(left, offset)
             if n == 0:
                 msg = f"A scratch file in {self._folder} ends before byte {offset + len(left)}."
                 raise OSError(errno.EIO, msg)
             left, offset = left[n:], offset + n
+
+    def _write_at(self, values: memoryview, offset: int) -> int:
+        if _HAS_POSITIONS:
+            return os.pwrite(self._file.fileno(), values, offset)
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.write(values)
+
+    def _read_at(self, out: memoryview, offset: int) -> int:
+        if _HAS_POSITIONS:
+            return os.preadv(self._file.fileno(), [out], offset)
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.readinto(out)
 
     def close(self) -> None:
         """Give the space back."""

@@ -139,6 +139,25 @@ class Source(ABC):
             If the file is truncated, has changed since it was opened, or holds impossible values.
         """
 
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Where its parts are, if it is made of several."""
+        return (self.location,)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether reading it takes so long that a pass had best leave a copy: what inflates."""
+        return self.compression != "none" and self.format != "csc"
+
+    @property
+    def nnz_is_exact(self) -> bool:
+        """Whether `nnz` and :meth:`row_offsets` count just what is read, or more."""
+        return True
+
+    def prepared(self) -> Source:
+        """Return what a pass reads from: this, or the same with what reading takes made once."""
+        return self
+
     def column_offsets(self) -> NDArray[np.integer] | None:
         """Count the stored entries that precede each column, where the source is stored by columns; None elsewhere."""
         return None

@@ -8,10 +8,22 @@ index as unsigned numbers, so that the compiled loop does not ask whether they c
 from __future__ import annotations
 
 from .deltas import decode_deltas, encode_deltas, narrow_counts
+from .draws import sorted_choice
 from .gram import accumulate_gram_dense, accumulate_gram_pairs, unpack_symmetric
-from .products import left_product, right_product
-from .select import is_increasing, look_up, row_totals, select_columns
-from .statistics import axis_statistics, extrema, group_moments, group_welford, masked_row_sums, top_row_sums
+from .nearest import keep_nearest, marked_among_nearest
+from .pearson import pearson_deviations, pearson_residuals, pearson_zeros
+from .products import left_product, low_rank, right_product
+from .ranks import pair_rank_sums, partition_entries, rank_sums, scatter_keys
+from .select import is_increasing, look_up, row_totals, select_columns, sort_columns
+from .statistics import (
+    axis_statistics,
+    extrema,
+    group_clipped_sums,
+    group_moments,
+    group_welford,
+    masked_row_sums,
+    top_row_sums,
+)
 
 __all__ = [
     "accumulate_gram_dense",
@@ -20,16 +32,29 @@ __all__ = [
     "decode_deltas",
     "encode_deltas",
     "extrema",
+    "group_clipped_sums",
     "group_moments",
     "group_welford",
     "is_increasing",
+    "keep_nearest",
     "left_product",
     "look_up",
+    "low_rank",
+    "marked_among_nearest",
     "masked_row_sums",
     "narrow_counts",
+    "pair_rank_sums",
+    "partition_entries",
+    "pearson_deviations",
+    "pearson_residuals",
+    "pearson_zeros",
+    "rank_sums",
     "right_product",
     "row_totals",
+    "scatter_keys",
     "select_columns",
+    "sort_columns",
+    "sorted_choice",
     "top_row_sums",
     "unpack_symmetric",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["left_product", "right_product"]
+__all__ = ["left_product", "low_rank", "right_product"]
 
 
 @nb.njit(nogil=True, cache=True)
@@ -49,3 +49,24 @@ def left_product(
             j = np.uint32(indices[p])
             for t in range(k):
                 out[j, t] += x * dense[i, t]
+
+
+@nb.njit(nogil=True, cache=True)
+def low_rank(
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Write rows @ columns, `(n, m)`, for few columns of `rows`.
+
+    Terms are added in their order, so that a row does not depend on how many there are.
+    """
+    n, k = rows.shape
+    m = columns.shape[1]
+    for i in range(n):
+        for j in range(m):
+            out[i, j] = 0.0
+        for t in range(k):
+            x = rows[i, t]
+            for j in range(m):
+                out[i, j] += x * columns[t, j]

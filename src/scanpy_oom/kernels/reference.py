@@ -6,17 +6,20 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy import sparse
 
 __all__ = [
     "axis_statistics",
     "gram",
     "group_moments",
     "look_up",
+    "pearson_residuals",
+    "rank_sums",
     "select_columns",
+    "sort_columns",
     "top_row_sums",
 ]
 
@@ -24,6 +27,14 @@ __all__ = [
 def select_columns(block: sparse.csr_matrix, columns: NDArray[np.intp]) -> sparse.csr_matrix:
     """Keep `columns` of a block, in that order."""
     return block[:, columns]
+
+
+def sort_columns(block: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Put the columns of each row in ascending order, equal ones in the order in which they come."""
+    order = np.lexsort(
+        (np.arange(block.nnz), block.indices, np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)))
+    )
+    return sparse.csr_matrix((block.data[order], block.indices[order], block.indptr), shape=block.shape)
 
 
 def look_up(values: NDArray[np.float64], rows: NDArray[np.intp], table: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,3 +98,42 @@ def narrow_counts(values: NDArray[np.floating], dtype: np.dtype) -> NDArray | No
     """Values as unsigned integers; None where they are no such numbers."""
     fit = (values >= 0) & (values <= np.iinfo(dtype).max) & (values == np.floor(values)) & ~np.signbit(values)
     return values.astype(dtype) if fit.all() else None
+
+
+def rank_sums(
+    values: NDArray[np.number], codes: NDArray[np.integer], n_groups: int
+) -> tuple[NDArray[np.float64], float]:
+    """Sums of the mean ranks of `values` by group, and the sum of `t**3 - t` over runs of `t` equal ones."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - counts + (counts + 1) / 2)[inverse]
+    sums = np.bincount(codes, ranks, n_groups).astype(np.float64)
+    return sums, float((counts.astype(float) ** 3 - counts).sum())
+
+
+def group_clipped_sums(
+    dense: NDArray[np.float64], codes: NDArray[np.integer], highest: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Sums and sums of squares by group of values cut at a bound, `(n_groups, n_columns, 2)`; zeros are not cut."""
+    groups = [dense[codes == g] for g in range(highest.shape[0])]
+    cut = [np.where(x == 0, 0, np.minimum(x, high)) for x, high in zip(groups, highest, strict=True)]
+    return np.stack([np.stack([x.sum(axis=0), (x**2).sum(axis=0)], axis=1) for x in cut])
+
+
+def low_rank(rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Product of two factors."""
+    return rows @ columns
+
+
+def pearson_residuals(
+    dense: NDArray[np.float64],
+    cell_totals: NDArray[np.float64],
+    gene_sums: NDArray[np.float64],
+    grand_total: float,
+    theta: float,
+    dtype: np.typing.DTypeLike,
+) -> NDArray[np.floating]:
+    """Residuals of all values, computed in `dtype`."""
+    cells, genes, values = (array.astype(dtype) for array in (cell_totals, gene_sums, dense))
+    mu = np.outer(cells, genes) / np.asarray(grand_total, dtype=dtype)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (values - mu) / np.sqrt(mu + mu**2 / np.asarray(theta, dtype=dtype))

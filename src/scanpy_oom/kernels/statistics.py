@@ -10,7 +10,15 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["axis_statistics", "extrema", "group_moments", "group_welford", "masked_row_sums", "top_row_sums"]
+__all__ = [
+    "axis_statistics",
+    "extrema",
+    "group_clipped_sums",
+    "group_moments",
+    "group_welford",
+    "masked_row_sums",
+    "top_row_sums",
+]
 
 
 @nb.njit(nogil=True, cache=True)
@@ -215,3 +223,36 @@ def extrema(
             out[2] += 1
         if x < 0:
             out[3] += 1
+
+
+@nb.njit(nogil=True, cache=True)
+def group_clipped_sums(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    highest: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Add sums and sums of squares of each column within groups of rows, of values cut at a bound.
+
+    Parameters
+    ----------
+    indptr, indices, values
+        Block of rows, row-compressed.
+    codes
+        `(n_rows,)` group of each row, or -1.
+    highest
+        `(n_groups, n_columns)` bounds.
+    out
+        `(n_groups, n_columns, 2)`, added to, one value after the other: sum, sum of squares.
+    """
+    for i in range(indptr.size - 1):
+        g = codes[i]
+        if g < 0:
+            continue
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+            j = np.uint32(indices[p])
+            x = min(values[p], highest[g, j])
+            out[g, j, 0] += x
+            out[g, j, 1] += x * x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import helpers as helpers
 from .accessor import OOMAccessor
 from .oommatrix import OOMMatrix
 from .registrations import holds_oom, root_of, underlying

@@ -14,11 +14,15 @@ from .registrations import underlying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = ["OOMAccessor"]
 
 _PLANNER = "scanpy_oom.dispatch.explain"
 """What plans scanpy calls, which stands above: named, not imported."""
+
+_LENDER = "scanpy_oom.dispatch.lend"
+"""What lends matrices to functions, likewise."""
 
 
 @anndata.register_anndata_namespace("oom")
@@ -55,6 +59,35 @@ class OOMAccessor:
             If one of them takes more than ``settings.memory_limit``.
         """
         return self._adata.to_memory()
+
+    def in_memory(self, *names: str) -> AbstractContextManager[AnnData]:
+        """Have matrices in memory for the time of a ``with`` block, as for a function of another package.
+
+        At its end, those that were left as they are stay on disk, and those that were changed are kept as they are
+        then. If the block fails, the AnnData is as it was before.
+
+        Parameters
+        ----------
+        names
+            ``"X"``, ``"layers/NAME"``, ``"raw/X"``; X if none is given.
+
+        Returns
+        -------
+        What is to be used within the block: the AnnData itself, or for a view another of the same.
+
+        Raises
+        ------
+        KeyError
+            If there is no such matrix.
+        MemoryBudgetExceeded
+            If they take more than ``settings.memory_limit``.
+
+        Examples
+        --------
+        >>> with adata.oom.in_memory() as a:  # doctest: +SKIP
+        ...     other_package.impute(a)
+        """
+        return importlib.import_module(_LENDER).lend(self._adata, names)
 
     def close(self) -> None:
         """Close the files. Matrices that read from them raise an error afterwards."""

@@ -1,235 +1,376 @@
-"""NumPy's and SciPy's arithmetic on a matrix that is not in memory: lazy where it can be, streamed otherwise."""
+"""Elementwise operations on a matrix that is not in memory: NumPy's functions, Python's operators, SciPy's methods.
+
+One rule for each of the two kinds of matrices that anndata holds. What is dense in memory works as a NumPy array does,
+what is sparse as a SciPy matrix does: a step of the chain wherever the operand is a number, or one number a row or
+column, and by way of memory for what cannot be such a step.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import operator
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from scipy import sparse
 
-from .engine import engine
-from .transforms import Cast, Elementwise, MultiplyColumns, MultiplyRows
+from ..io.source import is_supported_dtype
+from .fallback import run_in_memory, sparse_arrays
+from .lowrank import Combine, LowRank
+from .transforms import ByColumn, ByRow, Cast, Elementwise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import DTypeLike, NDArray
 
-    from .oommatrix import OOMMatrix
+    from .chain import Chain
     from .transforms import Transform
 
-__all__ = ["Arithmetic", "Transposed"]
+__all__ = ["Arithmetic"]
 
-_UNARY = {"log1p", "expm1", "sqrt", "square", "absolute", "sign"}
-_COMPARISONS = {"greater", "less", "not_equal", "greater_equal", "less_equal", "equal"}
+UNARY_METHODS = (
+    "arcsin", "arcsinh", "arctan", "arctanh", "ceil", "deg2rad", "expm1", "floor", "log1p", "rad2deg", "rint", "sign",
+    "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+)  # fmt: skip
+"""Ufuncs that SciPy's sparse matrices have as methods."""
+
+OPERATORS = {
+    "add": "add",
+    "sub": "subtract",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+}
+"""Python's binary operators that have a reflected form, and NumPy's names for them. `*` and `**` are apart."""
+
+COMPARISONS = {
+    "gt": "greater", "lt": "less", "ge": "greater_equal", "le": "less_equal", "eq": "equal", "ne": "not_equal",
+}  # fmt: skip
+
+IN_PLACE = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@",
+    "and": "&", "or": "|", "xor": "^",
+}  # fmt: skip
+
 _MIRRORED = {"greater": "less", "less": "greater", "greater_equal": "less_equal", "less_equal": "greater_equal"}
+
+SPARSE_METHODS = {"multiply", "power", "maximum", "minimum"}
+"""Binary ufuncs that SciPy's sparse matrices have as methods; the others that they have are operators."""
 
 
 class Arithmetic:
-    """Elementwise operations, reductions and products of an :class:`~scanpy_oom.matrix.OOMMatrix`."""
+    """Elementwise operations of an :class:`~scanpy_oom.matrix.OOMMatrix`."""
 
     shape: tuple[int, int]
     dtype: np.dtype
     is_dense: bool
+    chain: Chain
 
     def transform(self, step: Transform) -> Self:
         """Return this matrix with one more lazy step."""
         raise NotImplementedError
 
-    # numpy asks the left operand first; this makes it ask us
+    # NumPy and SciPy ask the left operand first; this makes them ask us
     __array_priority__ = 100.0
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        name = ufunc.__name__
-        if method != "__call__" or kwargs:
+        if not all(_is_operand(value) for value in inputs):
             return NotImplemented
-        if name in _UNARY:
-            return self.transform(Elementwise(name))
-        if len(inputs) != 2:
-            return NotImplemented
+        name = f"np.{ufunc.__name__}"
+        if method == "at" or any(isinstance(value, Arithmetic) for value in kwargs.get("out", ())):
+            msg = f"{name} cannot write to a matrix on disk, which never changes: set another, `adata.X = {name}(...)`."
+            raise TypeError(msg)
+        if method != "__call__" and not self.is_dense:
+            msg = f"{name}.{method} knows no sparse matrices: use the methods of the matrix, such as `X.sum(axis=0)`."
+            raise TypeError(msg)
+        dtype = kwargs.pop("dtype", None)
+        if dtype is not None and not kwargs and method == "__call__":
+            cast = self.astype(dtype)
+            return cast.__array_ufunc__(ufunc, method, *(cast if value is self else value for value in inputs))
+        if method != "__call__" or kwargs or ufunc.nout != 1 or getattr(np, ufunc.__name__, None) is not ufunc:
+            kwargs |= {} if dtype is None else {"dtype": dtype}
+            return run_in_memory(getattr(ufunc, method), name, *inputs, **kwargs)
+        if len(inputs) == 1:
+            return self._unary(ufunc)
         left, right = inputs
-        if name == "matmul":
-            return self @ right if left is self else (self.T @ np.asarray(left).T).T
-        if name == "multiply":
-            return self._scaled(right if left is self else left, divide=False)
-        if name == "divide" and left is self:
-            return self._scaled(right, divide=True)
-        if name == "power" and left is self and np.isscalar(right):
-            return self._power(right)
-        if name in _COMPARISONS:
-            return self._compare(name, right) if left is self else self._compare(_MIRRORED.get(name, name), left)
-        return NotImplemented
+        return self._of_two(ufunc, right) if left is self else self._of_two(ufunc, left, reflected=True)
 
-    def _compare(self, name: str, other: Any) -> Any:
-        if np.ndim(other) > 0 or not np.isscalar(other):
-            return NotImplemented
-        return self.transform(Elementwise(name, float(other), np.dtype(bool)))  # type: ignore[arg-type]
+    def _of_two(self, ufunc: np.ufunc, other: Any, *, reflected: bool = False) -> Any:
+        """Apply a ufunc, where those that are operators do what the operators do."""
+        if ufunc is np.matmul:
+            return self.__rmatmul__(other) if reflected else self.__matmul__(other)
+        if ufunc is np.multiply and reflected:
+            return self.__rmul__(other)  # to NumPy, `v * X` is no different from `np.multiply(v, X)`
+        if reflected and ufunc.__name__ in _MIRRORED:
+            return self._binary(getattr(np, _MIRRORED[ufunc.__name__]), other)
+        return self._binary(ufunc, other, reflected=reflected)
 
-    def _power(self, exponent: Any) -> Self:
-        if not exponent > 0:
-            msg = f"zero to the power {exponent!r} is not a number: only positive powers keep a matrix sparse."
-            raise ValueError(msg)
-        return self.transform(Elementwise("power", float(exponent), np.power(np.ones(1, self.dtype), exponent).dtype))
+    def _unary(self, ufunc: np.ufunc) -> Any:
+        name = f"np.{ufunc.__name__}"
+        dtype = ufunc(np.ones(1, self.dtype)).dtype
+        if not is_supported_dtype(dtype):
+            return run_in_memory(ufunc, name, self)
+        with np.errstate(all="ignore"):
+            fills = ufunc(np.zeros(1, self.dtype))[0] != 0
+        if fills and not self.is_dense:
+            msg = f"{name} leaves no zeros of a sparse matrix. Take rows as an array: `{name}(X[rows].toarray())`."
+            raise TypeError(msg)
+        return self.transform(Elementwise(ufunc.__name__))
 
-    def _scaled(self, other: Any, *, divide: bool) -> Any:
-        ufunc = np.divide if divide else np.multiply
-        if np.isscalar(other) or np.ndim(other) == 0:
-            dtype = ufunc(np.ones(1, self.dtype), other).dtype
-            factor: Any = other if np.isscalar(other) else other[()]
-            return self.transform(Elementwise(ufunc.__name__, factor, dtype))
-        if sparse.issparse(other) or not hasattr(other, "__array__"):
-            return NotImplemented
-        vector = np.asarray(other)
-        dtype = ufunc(np.ones(1, self.dtype), np.ones(1, vector.dtype)).dtype
-        if vector.shape == (self.shape[0], 1):
-            return self.transform(MultiplyRows(vector.ravel(), dtype, divide))
-        if vector.shape in {(self.shape[1],), (1, self.shape[1])}:
-            return self.transform(MultiplyColumns(vector.ravel(), dtype, divide))
-        msg = (
-            f"A matrix of shape {self.shape} takes factors of shape ({self.shape[0]}, 1) or ({self.shape[1]},), "
-            f"not {vector.shape}. Bring it into memory first (`.to_memory()`) for other products by element."
-        )
-        raise ValueError(msg)
+    def _binary(self, ufunc: np.ufunc, other: Any, *, reflected: bool = False) -> Any:
+        """Return `ufunc(self, other)`, or `ufunc(other, self)` where it is reflected."""
+        name = ufunc.__name__
+        if not _is_scalar(other) and not hasattr(other, "shape"):
+            other = np.asarray(other)
+        if not self.is_dense:
+            if name in {"add", "subtract"}:
+                return self._plus(ufunc, other, reflected=reflected)
+            if name == "divide":
+                return self._divided(other, reflected=reflected)
+            if reflected or name not in {*SPARSE_METHODS, *COMPARISONS.values()}:
+                msg = f"np.{name} is not defined here for sparse matrices, in SciPy neither: take `X[rows].toarray()`."
+                raise TypeError(msg)
+        step = self._step(ufunc, other, reflected=reflected)
+        if step is None:
+            operands = (other, self) if reflected else (self, other)
+            return run_in_memory(_of_held(ufunc, sparse_too=not self.is_dense), f"np.{name}", *operands)
+        return self.transform(step)
 
-    def multiply(self, other: Any) -> Self:
-        """Multiply by a number, or each row or column by one, as SciPy's `multiply`; lazy."""
-        return self._scaled(other, divide=False)
+    def _plus(self, ufunc: np.ufunc, other: Any, *, reflected: bool) -> Any:
+        """Add or subtract as SciPy does."""
+        if not _is_scalar(other):
+            operands = (other, self) if reflected else (self, other)
+            return run_in_memory(_of_held(ufunc, sparse_too=True), f"np.{ufunc.__name__}", *operands)
+        if other != 0:
+            msg = (
+                "adding a nonzero scalar to a sparse matrix is not supported, in SciPy neither: it leaves no zeros. "
+                "Take rows or columns as an array: `X[rows].toarray() + 1`."
+            )
+            raise NotImplementedError(msg)
+        return -self if reflected and ufunc is np.subtract else self
+
+    def _divided(self, other: Any, *, reflected: bool) -> Any:
+        """Divide as SciPy does: multiply by the inverse, in double precision where it is a number."""
+        if reflected:
+            msg = "a sparse matrix cannot divide: most values are zero. Take rows as an array: `1 / X[rows].toarray()`."
+            raise TypeError(msg)
+        if _is_scalar(other):
+            return self.astype(np.float64)._binary(np.multiply, 1 / other)
+        if sparse.issparse(other) or isinstance(other, Arithmetic):
+            return run_in_memory(operator.truediv, "np.divide", self, other)
+        return self.multiply(np.divide(1, other))
+
+    def _step(self, ufunc: np.ufunc, other: Any, *, reflected: bool) -> Transform | None:
+        """Return the lazy step for a number, or for one a row or column; None for what else there is."""
+        name = ufunc.__name__
+        vector, axis = (other, None) if _is_scalar(other) else _vector(other, self.shape)
+        if vector is None:
+            return None
+        operand = vector if axis is None else np.ones(1, vector.dtype)
+        with np.errstate(all="ignore"):
+            dtype = _apply(ufunc, np.ones(1, self.dtype), operand, reflected=reflected).dtype
+            leaves_zeros = not _apply(ufunc, np.zeros(1, self.dtype), vector, reflected=reflected).any()
+        if not is_supported_dtype(dtype):
+            return None
+        # what SciPy multiplies or raises to a power are the values that are stored
+        keeps_zeros = not self.is_dense and name in {"multiply", "power"} and not leaves_zeros
+        if axis is None:
+            scalar: Any = other if np.isscalar(other) else other[()]
+            return Elementwise(name, scalar, dtype, reflected, keeps_zeros)
+        if not (self.is_dense or leaves_zeros or keeps_zeros):
+            return None
+        if axis == 1:
+            return ByColumn(name, vector, dtype, reflected, keeps_zeros)
+        if self.chain.background is None and (leaves_zeros or keeps_zeros):
+            return ByRow(name, vector, dtype, reflected, keeps_zeros)
+        if not self.is_dense:
+            return None
+        one_a_row = LowRank(vector.astype(np.float64)[:, None], np.ones((1, self.shape[1])))
+        return Combine(name, one_a_row, dtype, f"{name} rows", reflected)
+
+    # -- operators that sparse matrices read as products
 
     def __mul__(self, other: Any) -> Any:
-        return self._scaled(other, divide=False)
+        return self @ other if self._multiplies_matrices(other) else self._binary(np.multiply, other)
 
-    __rmul__ = __mul__
+    def __rmul__(self, other: Any) -> Any:
+        return self.__rmatmul__(other) if self._multiplies_matrices(other) else self._binary(np.multiply, other)
 
-    def __truediv__(self, other: Any) -> Any:
-        return self._scaled(other, divide=True)
+    def _multiplies_matrices(self, other: Any) -> bool:
+        if isinstance(other, sparse.spmatrix):
+            return True
+        return not (self.is_dense or sparse_arrays() or _is_scalar(other))
 
-    def __pow__(self, exponent: Any) -> Self:
-        return self._power(exponent)
+    def __pow__(self, exponent: Any) -> Any:
+        if not self.is_dense and not sparse_arrays():
+            msg = "`X ** n` of a sparse matrix is a product of matrices in SciPy. For powers of values: `X.power(n)`."
+            raise TypeError(msg)
+        return self._binary(np.power, exponent)
+
+    def __rpow__(self, base: Any) -> Any:
+        return self._binary(np.power, base, reflected=True)
+
+    def __matmul__(self, other: Any) -> Any:
+        raise NotImplementedError
+
+    def __rmatmul__(self, other: Any) -> Any:
+        raise NotImplementedError
+
+    def __neg__(self) -> Self:
+        return self._unary(np.negative)
+
+    def __pos__(self) -> Self:
+        return self if not self.is_dense else self._unary(np.positive)
+
+    def __invert__(self) -> Self:
+        return self._unary(np.invert)
 
     def __abs__(self) -> Self:
-        return self.transform(Elementwise("absolute"))
-
-    def __gt__(self, other: Any) -> Any:
-        return self._compare("greater", other)
-
-    def __lt__(self, other: Any) -> Any:
-        return self._compare("less", other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self._compare("greater_equal", other)
-
-    def __le__(self, other: Any) -> Any:
-        return self._compare("less_equal", other)
-
-    def __eq__(self, other: object) -> Any:
-        return self._compare("equal", other)
-
-    def __ne__(self, other: object) -> Any:
-        return self._compare("not_equal", other)
+        return self._unary(np.absolute)
 
     __hash__ = None  # type: ignore[assignment]
 
-    def astype(self, dtype: DTypeLike, copy: bool = True) -> Self:  # noqa: FBT001, FBT002
-        """Change the dtype; lazy."""
+    # -- SciPy's names
+
+    def multiply(self, other: Any) -> Any:
+        """Multiply by a number, or each row or column by one, as SciPy's `multiply`; lazy."""
+        return self._binary(np.multiply, other)
+
+    def power(self, n: Any, dtype: DTypeLike | None = None) -> Any:
+        """Raise each value to a power, as SciPy's `power`; lazy."""
+        if not np.isscalar(n):
+            msg = "input is not scalar"
+            raise NotImplementedError(msg)
+        if not n:
+            msg = "zero power is not supported as it would densify the matrix. Use `np.ones(X.shape)` instead."
+            raise NotImplementedError(msg)
+        return (self if dtype is None else self.astype(dtype))._binary(np.power, n)
+
+    def maximum(self, other: Any) -> Any:
+        """Take the larger of each value and a number; lazy."""
+        return self._binary(np.maximum, other)
+
+    def minimum(self, other: Any) -> Any:
+        """Take the smaller of each value and a number; lazy."""
+        return self._binary(np.minimum, other)
+
+    def clip(self, min: Any = None, max: Any = None, out: NDArray | None = None) -> Any:
+        """Limit the values, as NumPy's `clip`; lazy."""
+        if out is not None:
+            msg = "`clip` writes to no other array here: set a new matrix, `adata.X = adata.X.clip(0, 10)`."
+            raise TypeError(msg)
+        above = self if min is None else self._binary(np.maximum, min)
+        return above if max is None else above._binary(np.minimum, max)
+
+    def conjugate(self, copy: bool = True) -> Self:  # noqa: FBT001, FBT002
+        """Return itself: values are real."""
+        return self
+
+    conj = conjugate
+
+    @property
+    def real(self) -> Self:
+        """The matrix itself: values are real."""
+        return self
+
+    def astype(self, dtype: DTypeLike, casting: str = "unsafe", copy: bool = True) -> Self:  # noqa: FBT001, FBT002
+        """Change the dtype; lazy.
+
+        Raises
+        ------
+        TypeError
+            If values of this type cannot be held out of memory, or `casting` forbids it.
+        """
         dtype = np.dtype(dtype)
+        if not np.can_cast(self.dtype, dtype, casting):  # type: ignore[arg-type]
+            msg = f"Cannot cast array data from {self.dtype!r} to {dtype!r} according to the rule {casting!r}"
+            raise TypeError(msg)
+        if not is_supported_dtype(dtype):
+            msg = f"Values of {dtype} stay in memory. Bring X there first: `X.to_memory().astype({dtype.name!r})`."
+            raise TypeError(msg)
         return self if dtype == self.dtype else self.transform(Cast(dtype))
 
-    # -- reductions
 
-    def sum(self, axis: int | None = None, dtype: DTypeLike | None = None) -> Any:
-        """Sum over an axis or over all, in the shape and dtype that SciPy or NumPy gives."""
-        statistics = engine().statistics(self._as_matrix, "row_sum" if axis in (1, -1) else "col_sum")
-        probe = np.zeros((1, 1), self.dtype) if self.is_dense else sparse.csr_matrix((1, 1), dtype=self.dtype)
-        dtype = probe.sum(axis=0, dtype=dtype).dtype
-        if axis is None:
-            return statistics.known["col_sum"].sum().astype(dtype)
-        return self._vector(statistics.known["row_sum" if axis in (1, -1) else "col_sum"].astype(dtype), axis)
+def _unary_method(ufunc: np.ufunc) -> Callable[[Arithmetic], Any]:
+    def method(self: Arithmetic) -> Any:
+        return self._unary(ufunc)
 
-    def mean(self, axis: int | None = None, dtype: DTypeLike | None = None) -> Any:
-        """Mean over an axis or over all, in the shape and dtype that SciPy or NumPy gives."""
-        statistics = engine().statistics(self._as_matrix, "row_sum" if axis in (1, -1) else "col_sum")
-        probe = np.zeros((1, 1), self.dtype) if self.is_dense else sparse.csr_matrix((1, 1), dtype=self.dtype)
-        dtype = probe.mean(axis=0, dtype=dtype).dtype
-        n_rows, n_columns = self.shape
-        if axis is None:
-            return (statistics.known["col_sum"].sum() / (n_rows * n_columns)).astype(dtype)
-        if axis in (1, -1):
-            return self._vector((statistics.known["row_sum"] / n_columns).astype(dtype), axis)
-        return self._vector((statistics.known["col_sum"] / n_rows).astype(dtype), axis)
-
-    def max(self, axis: None = None) -> Any:
-        """Largest value."""
-        _require_no_axis("max", axis)
-        return self.dtype.type(engine().extrema(self._as_matrix).maximum)
-
-    def min(self, axis: None = None) -> Any:
-        """Smallest value."""
-        _require_no_axis("min", axis)
-        return self.dtype.type(engine().extrema(self._as_matrix).minimum)
-
-    def count_nonzero(self, axis: int | None = None) -> Any:
-        """Count values that are not zero, over all or along an axis."""
-        statistics = engine().statistics(self._as_matrix, "row_nnz" if axis in (1, -1) else "col_nnz")
-        if axis is None:
-            return int(statistics.known["col_nnz"].sum())
-        return statistics.known["row_nnz" if axis in (1, -1) else "col_nnz"].copy()
-
-    def _vector(self, values: NDArray, axis: int) -> NDArray | np.matrix:
-        if self.is_dense:
-            return values
-        return np.asmatrix(values[:, None] if axis in (1, -1) else values[None, :])  # as SciPy's matrices give
-
-    # -- products
-
-    def __matmul__(self, other: Any) -> NDArray:
-        dense = other.toarray() if sparse.issparse(other) else np.asarray(other)
-        if dense.shape[0] != self.shape[1]:
-            msg = f"Shapes {self.shape} and {dense.shape} do not fit."
-            raise ValueError(msg)
-        out = engine().right_product(self._as_matrix, dense.reshape(dense.shape[0], -1))
-        return out.reshape(self.shape[0], *dense.shape[1:]).astype(np.result_type(self.dtype, dense.dtype), copy=False)
-
-    def dot(self, other: Any) -> NDArray:
-        """Matrix product with a dense or sparse matrix or vector in memory."""
-        return self @ other
-
-    @property
-    def T(self) -> Transposed:  # noqa: N802
-        """The transposed matrix, for products."""
-        return Transposed(self._as_matrix)
-
-    @property
-    def _as_matrix(self) -> OOMMatrix:
-        return self  # type: ignore[return-value]
+    method.__name__, method.__doc__ = ufunc.__name__, f"Element-wise {ufunc.__name__}; lazy."
+    return method
 
 
-def _require_no_axis(name: str, axis: object) -> None:
-    if axis is not None:
-        msg = f"{name} along an axis is not done out of memory; take `.to_memory()` of the rows or columns wanted."
-        raise NotImplementedError(msg)
+def _operator(ufunc: np.ufunc, *, reflected: bool = False) -> Callable[[Arithmetic, Any], Any]:
+    def method(self: Arithmetic, other: Any) -> Any:
+        return self._binary(ufunc, other, reflected=reflected) if _is_operand(other) else NotImplemented
+
+    return method
 
 
-class Transposed:
-    """A matrix with rows and columns exchanged, for products and for bringing it into memory."""
+def _in_place(symbol: str) -> Callable[[Arithmetic, Any], NoReturn]:
+    def method(self: Arithmetic, other: Any) -> NoReturn:
+        msg = (
+            f"`X {symbol}= ...` would change a matrix in place, and one that stays on disk never changes. "
+            f"Set a new one: `adata.X = adata.X {symbol} ...`."
+        )
+        raise TypeError(msg)
 
-    def __init__(self, parent: OOMMatrix) -> None:
-        self.T = parent
-        self.shape = parent.shape[::-1]
-        self.dtype = parent.dtype
+    return method
 
-    __array_priority__ = 100.0
 
-    def __matmul__(self, other: Any) -> NDArray:
-        dense = other.toarray() if sparse.issparse(other) else np.asarray(other)
-        if dense.shape[0] != self.shape[1]:
-            msg = f"Shapes {self.shape} and {dense.shape} do not fit."
-            raise ValueError(msg)
-        out = engine().left_product(self.T, dense.reshape(dense.shape[0], -1))
-        return out.reshape(self.shape[0], *dense.shape[1:]).astype(np.result_type(self.dtype, dense.dtype), copy=False)
+for _name in UNARY_METHODS:
+    setattr(Arithmetic, _name, _unary_method(getattr(np, _name)))
+for _name, _ufunc in OPERATORS.items():
+    setattr(Arithmetic, f"__{_name}__", _operator(getattr(np, _ufunc)))
+    setattr(Arithmetic, f"__r{_name}__", _operator(getattr(np, _ufunc), reflected=True))
+for _name, _ufunc in COMPARISONS.items():
+    setattr(Arithmetic, f"__{_name}__", _operator(getattr(np, _ufunc)))
+for _name, _symbol in IN_PLACE.items():
+    setattr(Arithmetic, f"__i{_name}__", _in_place(_symbol))
 
-    dot = __matmul__
 
-    def to_memory(self) -> Any:
-        """Bring it into memory: CSC of what is CSR, or a dense array."""
-        return self.T.to_memory().T
+def _is_scalar(value: Any) -> bool:
+    return np.isscalar(value) or (np.ndim(value) == 0 and hasattr(value, "dtype"))
 
-    def __repr__(self) -> str:
-        return f"transpose of {self.T!r}"
+
+def _is_operand(value: Any) -> bool:
+    if isinstance(value, str) or value is None:
+        return False
+    return _is_scalar(value) or hasattr(value, "__array__") or sparse.issparse(value) or isinstance(value, list | tuple)
+
+
+def _apply(ufunc: np.ufunc, values: NDArray, operand: Any, *, reflected: bool) -> NDArray:
+    return ufunc(operand, values) if reflected else ufunc(values, operand)
+
+
+def _vector(other: Any, shape: tuple[int, int]) -> tuple[NDArray | None, int]:
+    """Return one number a row or column, and of which axis; None if it is something else.
+
+    Raises
+    ------
+    ValueError
+        If it does not fit the shape.
+    """
+    if np.broadcast_shapes(other.shape, shape) != shape or isinstance(other, Arithmetic):
+        return None, 0
+    n_rows, n_columns = shape
+    of_columns = other.shape in {(n_columns,), (1, n_columns)}
+    if not of_columns and other.shape != (n_rows, 1) and np.prod(other.shape) != 1:
+        return None, 0
+    values = np.asarray(other.toarray() if sparse.issparse(other) else other).ravel()
+    if of_columns:
+        return values, 1
+    return (values, 0) if other.shape == (n_rows, 1) else (np.broadcast_to(values, n_columns), 1)
+
+
+def _of_held(ufunc: np.ufunc, *, sparse_too: bool) -> Callable[..., Any]:
+    """Return what does in memory what a ufunc does; NumPy's own functions do not know SciPy's matrices."""
+    name = ufunc.__name__
+    if not sparse_too:
+        return ufunc
+    if name in SPARSE_METHODS:
+        return lambda values, other: getattr(values, name)(other)
+    names = {ufunc: operation for operation, ufunc in (OPERATORS | COMPARISONS).items()}
+    return getattr(operator, names[name])

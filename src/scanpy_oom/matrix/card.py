@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Card", "explained", "matrix_card"]
 
 
+_NAMED = 20
+"""Files that are named, at most, where a matrix lies in several."""
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """Titled rows of a label and a text each."""
@@ -46,14 +50,15 @@ def matrix_card(matrix: OOMMatrix, slot: str = "OOMMatrix") -> Card:
     layout = source.format if source.compression == "none" else f"{source.format}, {source.compression}"
     stored = f"{source.shape[0]:,} × {source.shape[1]:,} {source.dtype}"
     chain = " → ".join(["as stored", *(str(t) for t in matrix.chain.transforms)])
+    at_most = "" if source.nnz_is_exact else "at most "
     rows = [
         ("shape", f"{matrix.shape[0]:,} × {matrix.shape[1]:,} {matrix.dtype}"),
-        ("source", source.location),
+        ("source", _named(source.locations)),
         (
             "on disk",
             f"{format_bytes(source.nbytes)}, {layout}, {stored}",
         ),
-        ("density", f"{source.nnz / cells:.2%} ({source.nnz:,} stored values)" if cells else "empty"),
+        ("density", f"{at_most}{source.nnz / cells:.2%} ({source.nnz:,} stored values)" if cells else "empty"),
         ("chain", chain),
         ("in memory", f"would take {format_bytes(matrix.nbytes_in_memory)}"),
         ("read so far", format_bytes(source.bytes_read)),
@@ -71,6 +76,11 @@ def explained(matrix: OOMMatrix, slot: str) -> Card:
     rows += [("staged", text) for text in staged] or [("staged", "nothing: passes read the file")]
     rows.append(("known", _known(matrix) or "nothing"))
     return Card(slot, tuple(rows))
+
+
+def _named(locations: tuple[str, ...]) -> str:
+    more = f" and {len(locations) - _NAMED} more" if len(locations) > _NAMED else ""
+    return ", ".join(locations[:_NAMED]) + more
 
 
 def _known(matrix: OOMMatrix) -> str:

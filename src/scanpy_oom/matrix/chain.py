@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from .program import Instruction, Program
 from .transforms import NormalizeTotal, RowTotals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from .selection import Axis
@@ -89,13 +91,33 @@ class Chain:
 
     @cached_property
     def program(self) -> Program:
-        """The steps as ufuncs."""
-        steps: list[Instruction] = []
-        dtype = self.source_dtype
-        for transform in self.transforms:
-            steps += transform.instructions(dtype)
-            dtype = transform.result_dtype(dtype)
-        return Program(steps, single=self.source_dtype == np.float32)
+        """The steps as ufuncs, up to the first that fills."""
+        return _program(self.transforms[: self._n_sparse], self.source_dtype)
+
+    @cached_property
+    def filling(self) -> Program | None:
+        """The steps from the first that fills, for dense blocks of what :attr:`program` gives; None without one."""
+        if self._n_sparse == len(self.transforms):
+            return None
+        before = replace(self, transforms=self.transforms[: self._n_sparse])
+        return _program(self.transforms[self._n_sparse :], before.dtype)
+
+    @cached_property
+    def _n_sparse(self) -> int:
+        """How many steps come before the first that fills.
+
+        One that makes zeros infinite or no number counts as such: sums and products have no corrections for these.
+        """
+        fills = [k for k, transform in enumerate(self.transforms) if transform.fills]
+        n = fills[0] if fills else len(self.transforms)
+        while n and not np.isfinite(self._of_zeros(_program(self.transforms[:n], self.source_dtype)).values).all():
+            n -= 1
+        return n
+
+    @cached_property
+    def drops_zeros(self) -> bool:
+        """Whether what became zero is not stored any more, as after SciPy's comparisons."""
+        return any(transform.drops_zeros for transform in self.transforms)
 
     @cached_property
     def totals(self) -> list[RowTotals]:
@@ -104,15 +126,22 @@ class Chain:
 
     @cached_property
     def background(self) -> Background | None:
-        """What zeros become; None if they stay zeros."""
-        masks = self.program.masks
-        if masks:
-            distinct, row_class = np.unique(np.stack(masks), axis=1, return_inverse=True)
+        """What zeros become; None if they stay zeros, or if the chain fills them."""
+        return None if self.filling is not None else self.background_before_filling
+
+    @cached_property
+    def background_before_filling(self) -> Background | None:
+        """What :attr:`program` makes of zeros; None if they stay zeros."""
+        background = self._of_zeros(self.program)
+        return background if background.values.any() else None
+
+    def _of_zeros(self, program: Program) -> Background:
+        if program.masks:
+            distinct, row_class = np.unique(np.stack(program.masks), axis=1, return_inverse=True)
             row_class = row_class.reshape(-1).astype(np.int64)
         else:
             distinct, row_class = np.empty((0, 1), dtype=bool), np.empty(0, dtype=np.int64)
-        values = self.program.of_zeros(distinct, self.shape[1])
-        return Background(values, row_class) if values.any() else None
+        return Background(program.of_zeros(distinct, self.shape[1]), row_class)
 
     def append(self, transform: Transform) -> Chain:
         """Add a step at the end.
@@ -135,9 +164,23 @@ class Chain:
         transforms = tuple(t.take(rows, columns) for t in self.transforms)
         return Chain(transforms, self.source_dtype, shape, self.source_dense)
 
+    def least_entries(self) -> int:
+        """Return how many entries a row has at least, once a block is transformed."""
+        return 0 if self.filling is None else self.shape[1]
+
     def __getstate__(self) -> dict:
         # derived values hold closures; they are made again where they are needed
         return {k: self.__dict__[k] for k in ("transforms", "source_dtype", "shape", "source_dense")}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
+
+
+def _program(transforms: Sequence[Transform], dtype: np.dtype) -> Program:
+    """Return the instructions of some steps, for values of `dtype`."""
+    single = dtype == np.float32
+    steps: list[Instruction] = []
+    for transform in transforms:
+        steps += transform.instructions(dtype)
+        dtype = transform.result_dtype(dtype)
+    return Program(steps, single=single)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..io.cache import LRUCache
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -36,17 +38,22 @@ class Copies:
     ----------
     above
         Those of the matrix of which this one is a subset.
+    same_rows
+        Whether it shows all rows of that one.
 
     Attributes
     ----------
+    recent
+        What passes keep of columns that were read last, for all selections with the same rows.
     refused
         Whether there was no room for a copy, so that none is tried again.
     """
 
-    __slots__ = ("_above", "_own", "refused")
+    __slots__ = ("_above", "_own", "recent", "refused")
 
-    def __init__(self, above: Copies | None = None) -> None:
+    def __init__(self, above: Copies | None = None, *, same_rows: bool = False) -> None:
         self._above = above
+        self.recent: LRUCache[Any] = above.recent if above is not None and same_rows else LRUCache(0)
         self._own: list[Copy] = []
         self.refused = False
 
@@ -65,6 +72,14 @@ class Copies:
         yield from self._own
         if self._above is not None:
             yield from self._above
+
+    def recent_columns(self) -> Iterator[LRUCache[Any]]:
+        """Go through the stores of columns that were read last, nearest first."""
+        yield self.recent
+        if self._above is not None:
+            for recent in self._above.recent_columns():
+                if recent is not self.recent:
+                    yield recent
 
     def narrowest(self, needed: NDArray[np.bool_] | None) -> Copy | None:
         """Return the copy with the fewest columns that holds those needed; None if there is none.

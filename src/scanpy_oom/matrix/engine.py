@@ -51,11 +51,26 @@ class Engine(Protocol):
     def extrema(self, matrix: OOMMatrix) -> Extrema:
         """Smallest and largest value, and whether all are whole numbers."""
 
-    def right_product(self, matrix: OOMMatrix, dense: NDArray) -> NDArray[np.float64]:
-        """Matrix times a dense `(n_columns, k)`."""
+    def axis_extrema(self, matrix: OOMMatrix, axis: int) -> NDArray[np.float64]:
+        """Smallest and largest values along an axis, `(2, n)`."""
 
-    def left_product(self, matrix: OOMMatrix, dense: NDArray) -> NDArray[np.float64]:
-        """Matrix transposed times a dense `(n_rows, k)`."""
+    def squared_deviations(self, matrix: OOMMatrix, axis: int | None) -> Any:
+        """Sums of squared differences from the mean, along an axis or of all values."""
+
+    def stored_counts(self, matrix: OOMMatrix, axis: int) -> NDArray[np.int64]:
+        """Numbers of stored values along an axis, zeros that are stored among them."""
+
+    def right_product(self, matrix: OOMMatrix, factors: NDArray | sparse.csr_matrix) -> Any:
+        """Matrix times a dense or sparse `(n_columns, k)`, in double precision."""
+
+    def left_product(self, matrix: OOMMatrix, factors: NDArray | sparse.csr_matrix) -> Any:
+        """Matrix transposed times a dense or sparse `(n_rows, k)`, in double precision."""
+
+    def transpose(self, matrix: OOMMatrix) -> OOMMatrix:
+        """Rows and columns exchanged, lazily."""
+
+    def announce(self, operation: str, matrix: OOMMatrix, nbytes: int, reason: str) -> None:
+        """Make sure that values fit in memory, and say that an operation brings them there."""
 
     def write(self, matrix: OOMMatrix, parent: h5py.Group, name: str, dataset_kwargs: Mapping[str, Any]) -> None:
         """Write the values to a file, in anndata's layout."""

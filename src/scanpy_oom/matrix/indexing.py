@@ -6,13 +6,14 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 
 from .engine import engine
+from .fallback import InMemory, as_held, run_in_memory
 from .selection import normalize_axis_index
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy import sparse
 
     from .oommatrix import OOMMatrix
 
@@ -39,6 +40,11 @@ def _is_integer(part: Any) -> bool:
     return isinstance(part, Integral) and not isinstance(part, bool | np.bool_)
 
 
+def _is_mask(index: Any) -> bool:
+    """Whether an index tells of each value whether it is wanted."""
+    return isinstance(index, np.ndarray) and index.ndim == 2 and index.dtype == bool
+
+
 def take_values(matrix: OOMMatrix, index: Any) -> Any:
     """Bring the indexed values into memory.
 
@@ -51,16 +57,15 @@ def take_values(matrix: OOMMatrix, index: Any) -> Any:
     IndexError
         If a position is out of range or a mask of another length.
     """
+    if isinstance(index, InMemory) or sparse.issparse(index) or _is_mask(index):
+        return run_in_memory(lambda values, mask: values[mask], "X[mask]", matrix, index)
     row, column = _unpack(index)
-    if np.ndim(row) == 2 and np.asarray(row).dtype == bool:
-        msg = "A two-dimensional mask selects single values, which is not done out of memory: bring X into memory first"
-        raise IndexError(msg)
     integers = _is_integer(row), _is_integer(column)
     if not any(integers) and _are_pairs(row, column):
         return _take_pairs(matrix, np.asarray(row), np.asarray(column))
     rows = normalize_axis_index([row] if integers[0] else row, matrix.shape[0])
     columns = normalize_axis_index([column] if integers[1] else column, matrix.shape[1])
-    values = engine().collect(matrix.select(rows, columns), dense=matrix.is_dense, what="X[...]")
+    values = as_held(matrix, engine().collect(matrix.select(rows, columns), dense=matrix.is_dense, what="X[...]"))
     if all(integers):
         return values[0, 0]
     if not matrix.is_dense or not any(integers):

@@ -11,7 +11,10 @@ from .arithmetic import Arithmetic
 from .chain import Chain
 from .copies import Copies
 from .engine import engine
+from .fallback import InMemory, as_held
 from .indexing import take_values
+from .products import Products
+from .reductions import Reductions
 from .selection import Selection, normalize_axis_index
 from .statistics import Statistics
 
@@ -28,10 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["OOMMatrix"]
 
 
-class OOMMatrix(Arithmetic, CSRDataset):
+class OOMMatrix(Products, Reductions, InMemory, Arithmetic, CSRDataset):
     """An immutable matrix that stays on disk: one source, one selection, a chain of transforms.
 
     It is a few vectors in size. Subsets and transforms make a new one and read nothing.
+
+    Attributes
+    ----------
+    mirror
+        Of a transposed matrix, the one with rows and columns exchanged, which answers what both have; else None.
 
     Parameters
     ----------
@@ -61,6 +69,7 @@ class OOMMatrix(Arithmetic, CSRDataset):
         self.statistics = Statistics() if statistics is None else statistics
         self.copies = Copies() if copies is None else copies
         self.shape: tuple[int, int] = selection.shape
+        self.mirror: OOMMatrix | None = None
 
     @classmethod
     def from_source(cls, source: Source) -> OOMMatrix:
@@ -79,6 +88,17 @@ class OOMMatrix(Arithmetic, CSRDataset):
     def is_dense(self) -> bool:  # type: ignore[override]
         """Whether scanpy, in memory, would hold this as a dense array."""
         return self.chain.dense
+
+    @property
+    def format(self) -> Literal["csr", "csc"]:
+        """How scanpy, in memory, would hold it, were it sparse."""
+        by_columns = self.source.format == "csc" and not any(step.by_rows for step in self.chain.transforms)
+        return "csc" if by_columns else "csr"
+
+    @property
+    def format_in_memory(self) -> Literal["csr", "csc", "dense"]:
+        """How scanpy, in memory, would hold it."""
+        return "dense" if self.is_dense else self.format
 
     @property
     def ndim(self) -> int:
@@ -107,20 +127,27 @@ class OOMMatrix(Arithmetic, CSRDataset):
     @property
     def nnz(self) -> int:
         """Number of stored values."""
-        if self.is_dense or self.chain.background is not None:
-            return self.count_nonzero()
-        if self.selection.columns is None:
+        if self.mirror is not None:
+            return self.mirror.nnz
+        if self.is_dense or self.chain.background is not None or self.chain.drops_zeros:
+            return int(self.count_nonzero())
+        if self.selection.columns is None and self.source.nnz_is_exact:
             return self.stored
-        return self.count_nonzero()
+        return int(self.getnnz(axis=0).sum())
 
-    def getnnz(self, axis: int | None = None) -> Any:
-        """Number of stored values, over all or along an axis."""
-        return self.nnz if axis is None else self.count_nonzero(axis)
+    @property
+    def nbytes(self) -> int:
+        """Bytes that an array of this would take in memory."""
+        if not self.is_dense:
+            raise self._no_attribute("nbytes")  # noqa: EM101
+        return self.nbytes_in_memory
 
     @property
     def nbytes_in_memory(self) -> int:
         """Bytes that this would take in memory at most, as a CSR matrix, or as an array where it is dense."""
         n_rows, n_columns = self.shape
+        if self.mirror is not None:
+            return self.mirror.nbytes_in_memory
         if self.is_dense or self.chain.background is not None:
             return n_rows * n_columns * self.dtype.itemsize
         entries = min(self._expected_entries(), n_rows * n_columns)
@@ -142,54 +169,55 @@ class OOMMatrix(Arithmetic, CSRDataset):
         """Return the rows and columns at these positions; lazy."""
         if rows is None and columns is None:
             return self
-        return OOMMatrix(
+        chosen = OOMMatrix(
             self.source,
             self.selection.take(rows, columns),
             self.chain.take(rows, columns),
             self.statistics.take(rows, columns, of=self),
-            Copies(above=self.copies),
+            Copies(above=self.copies, same_rows=rows is None),
         )
+        chosen.mirror = None if self.mirror is None else self.mirror.select(columns, rows)
+        return chosen
 
     def transform(self, step: Transform) -> OOMMatrix:
         """Return this matrix with one more lazy step."""
-        chain = self.chain.append(step)
-        return OOMMatrix(self.source, self.selection, chain, self.statistics.keep(step.kept_statistics), self.copies)
+        chain, statistics = self.chain.append(step), self.statistics.keep(step.kept_statistics)
+        changed = OOMMatrix(self.source, self.selection, chain, statistics, self.copies)
+        changed.mirror = self.mirror.transform(step) if self.mirror is not None and step.is_uniform else None
+        return changed
 
-    def copy(self) -> OOMMatrix:
+    def copy(self, order: str = "C") -> OOMMatrix:
         """Return itself: it cannot change."""
+        return self
+
+    def __copy__(self) -> OOMMatrix:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OOMMatrix:
         return self
 
     def tocsr(self, copy: bool = False) -> OOMMatrix:  # noqa: FBT001, FBT002
         """Return itself: rows are what it reads."""
+        if self.is_dense:
+            raise self._no_attribute("tocsr")  # noqa: EM101
         return self
 
     # -- values
 
-    def to_memory(self) -> sparse.csr_matrix | NDArray:
-        """Bring all values into memory, as scanpy would hold them there.
+    def to_memory(self) -> sparse.csr_matrix | sparse.csc_matrix | sparse.csr_array | sparse.csc_array | NDArray:
+        """Bring all values into memory, as anndata would hold them there.
+
+        Column-compressed where scanpy would hold them so, and as sparse arrays if
+        ``anndata.settings.use_sparse_array_on_read``.
 
         Raises
         ------
         MemoryBudgetExceeded
             If they take more than ``settings.memory_limit``.
         """
-        return engine().collect(self, dense=self.is_dense, what="to_memory")
-
-    def toarray(self) -> NDArray:
-        """Bring all values into memory as a dense array, within ``settings.memory_limit``."""
-        return engine().collect(self, dense=True, what="toarray")
-
-    def todense(self) -> np.matrix:
-        """Bring all values into memory as a dense matrix, within ``settings.memory_limit``."""
-        return np.asmatrix(self.toarray())
-
-    def ravel(self) -> NDArray:
-        """Bring all values into memory as one dense vector, within ``settings.memory_limit``."""
-        return engine().collect(self, dense=True, what="ravel").ravel()
-
-    def __array__(self, dtype: np.typing.DTypeLike | None = None, copy: bool | None = None) -> NDArray:  # noqa: FBT001
-        array = engine().collect(self, dense=True, what="numpy.asarray")
-        return array if dtype is None else array.astype(dtype, copy=False)
+        if self.mirror is not None:
+            return self.mirror.to_memory().T
+        return as_held(self, engine().collect(self, dense=self.is_dense, what="to_memory"))
 
     def __getitem__(self, index: Any) -> Any:
         return take_values(self, index)
@@ -210,6 +238,8 @@ class OOMMatrix(Arithmetic, CSRDataset):
             yield from block
 
     def __len__(self) -> int:
+        if self.is_dense:
+            return self.shape[0]
         msg = "sparse matrix length is ambiguous; use getnnz() or shape[0]"
         raise TypeError(msg)
 

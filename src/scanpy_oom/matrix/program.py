@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ N_TABLE = 32
 RowOperand = NDArray[np.floating] | Callable[[NDArray[np.intp]], NDArray[np.floating]]
 """`(n_rows,)`, or a function of the rows' numbers in the source that gives their operands when a block needs them."""
 
+MatrixOperand = Callable[[slice | NDArray[np.intp]], Any]
+"""A function of the rows' positions that gives their operands, `(n, n_columns)`, or what these follow from."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instruction:
@@ -28,21 +32,33 @@ class Instruction:
     Parameters
     ----------
     ufunc
-        What to do with the value and, where it takes two, one operand.
+        What to do with the value and, where it takes two, one operand: a ufunc, or a function that works like one.
     scalar, row, column
         The operand: one for all, one a row, or one a column.
+    matrix
+        Or one a value, for values in dense blocks.
     only_rows
         If given, `(n_rows,)` booleans: other rows are left alone.
     single
         Whether the result is held in single precision.
+    given
+        Dtype in which the ufunc is given the values, if that is neither single nor double precision.
+    reflected
+        Whether the operand comes first.
+    keeps_zeros
+        Whether zeros stay zeros whatever the ufunc makes of them, as those that a sparse matrix does not store.
     """
 
-    ufunc: np.ufunc
+    ufunc: Callable[..., NDArray]
     scalar: float | np.number | None = None
     row: RowOperand | None = None
     column: NDArray[np.floating] | None = None
+    matrix: MatrixOperand | None = None
     only_rows: NDArray[np.bool_] | None = None
     single: bool = False
+    given: np.dtype | None = None
+    reflected: bool = False
+    keeps_zeros: bool = False
 
 
 class Program:
@@ -80,7 +96,7 @@ class Program:
 
         rows = {id(i): operand(i.row) for i in self.instructions if i.row is not None}
         masks = {id(i): i.only_rows[positions] for i in self.instructions if i.only_rows is not None}
-        return BlockProgram(self, rows, masks, source_rows.size)
+        return BlockProgram(self, rows, masks, source_rows.size, positions)
 
     def of_zeros(self, masks: NDArray[np.bool_], n_columns: int) -> NDArray[np.float64]:
         """Return what zeros become, `(n_classes, n_columns)`, for classes of rows.
@@ -91,7 +107,7 @@ class Program:
         n_classes = masks.shape[1]
         # whatever varies by row leaves a zero as it is
         ones = {id(i): np.ones(n_classes, dtype=np.float32) for i in self.instructions if i.row is not None}
-        program = BlockProgram(self, ones, {id(i): m for i, m in zip(masked, masks, strict=True)}, n_classes)
+        program = BlockProgram(self, ones, {id(i): m for i, m in zip(masked, masks, strict=True)}, n_classes, slice(0))
         zeros = np.zeros((n_classes, n_columns))
         rows, columns = np.arange(n_classes)[:, None], np.arange(n_columns)[None, :]
         return program.run(zeros, self.instructions, rows, columns)
@@ -109,12 +125,20 @@ class BlockProgram:
         `(n_rows,)` operands and masks, by instruction.
     n_rows
         Rows of the block.
+    positions
+        Their positions in the matrix.
     """
 
     program: Program
     rows: dict[int, NDArray[np.floating]]
     masks: dict[int, NDArray[np.bool_]]
     n_rows: int
+    positions: slice | NDArray[np.intp]
+
+    def run_dense(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Run all instructions on all values of the block, `(n_rows, n_columns)`."""
+        n_rows, n_columns = values.shape
+        return self.run(values, self.program.instructions, np.arange(n_rows)[:, None], np.arange(n_columns)[None, :])
 
     def run(
         self,
@@ -135,15 +159,18 @@ class BlockProgram:
         self, x: NDArray, instruction: Instruction, rows: NDArray[np.intp], columns: NDArray[np.integer] | None
     ) -> NDArray:
         key = id(instruction)
+        operand: Any = instruction.scalar
         if instruction.row is not None:
-            new = instruction.ufunc(x, self.rows[key][rows])
+            operand = self.rows[key][rows]
+        elif instruction.matrix is not None:
+            operand = instruction.matrix(self.positions)
         elif instruction.column is not None:
-            new = instruction.ufunc(x, instruction.column[columns])
-        elif instruction.scalar is not None:
-            new = instruction.ufunc(x, instruction.scalar)
-        else:
-            new = instruction.ufunc(x)
-        new = new.astype(np.float32 if instruction.single else np.float64, copy=False)
+            operand = instruction.column[columns]
+        value = x if instruction.given is None else x.astype(instruction.given)
+        operands = (value,) if operand is None else (operand, value) if instruction.reflected else (value, operand)
+        new = instruction.ufunc(*operands).astype(np.float32 if instruction.single else np.float64, copy=False)
+        if instruction.keeps_zeros:
+            new = np.where(x == 0, np.zeros_like(new), new)
         return np.where(self.masks[key][rows], new, x) if key in self.masks else new
 
     def table(self) -> NDArray[np.float64]:

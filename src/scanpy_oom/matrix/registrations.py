@@ -5,6 +5,7 @@ The only module that touches anything private of anndata. It works on anndata 0.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-__all__ = ["holds_oom", "root_of", "underlying"]
+__all__ = ["file_mode", "holds_oom", "positions_of_view", "root_of", "underlying"]
 
 
 def _axis_index(index: Any) -> Any:
@@ -52,8 +53,8 @@ def _(matrix: OOMMatrix, *, copy: bool = False) -> Any:
 
 
 @_REGISTRY.register_write(h5py.Group, OOMMatrix, IOSpec("csr_matrix", "0.1.0"))
-def _(
-    parent: h5py.Group,
+def _write(
+    parent: h5py.Group | zarr.Group,
     name: str,
     matrix: OOMMatrix,
     *,
@@ -64,9 +65,26 @@ def _(
     engine().write(matrix, parent, name, dataset_kwargs)
 
 
+if find_spec("zarr"):
+    import zarr
+
+    _REGISTRY.register_write(zarr.Group, OOMMatrix, IOSpec("csr_matrix", "0.1.0"))(_write)
+
+
 def root_of(adata: AnnData) -> AnnData:
     """Return the AnnData of which this is a view, or itself."""
     return adata._adata_ref if adata.is_view else adata
+
+
+def positions_of_view(adata: AnnData) -> tuple[Any, Any]:
+    """Return which rows and columns of its root a view shows."""
+    return _axis_index(adata._oidx), _axis_index(adata._vidx)
+
+
+def file_mode(adata: AnnData) -> str:
+    """Return in which mode an AnnData that is backed by a file has opened it, as ``"r"`` or ``"r+"``."""
+    mode: str = adata.file._filemode
+    return mode
 
 
 def underlying(adata: AnnData) -> Iterator[tuple[str, Any]]:

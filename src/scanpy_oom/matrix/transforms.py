@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from .selection import Axis
 
 __all__ = [
+    "ByColumn",
+    "ByRow",
     "Cast",
     "Elementwise",
-    "MultiplyColumns",
-    "MultiplyRows",
     "NormalizeTotal",
     "RowTotals",
     "Scale",
@@ -42,6 +42,12 @@ class Transform(ABC):
     by_row: ClassVar[bool] = False
     """Whether a parameter varies continuously by row (so that zeros must stay zeros)."""
 
+    fills: ClassVar[bool] = False
+    """Whether the step gives zeros values that vary by row and column, so that blocks are dense from there on."""
+
+    by_rows: ClassVar[bool] = False
+    """Whether scanpy, in memory, holds the result by rows even where it was given a matrix by columns."""
+
     @abstractmethod
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
         """Dtype of the result for values of `dtype`."""
@@ -59,6 +65,16 @@ class Transform(ABC):
         """Names of the statistics that the step leaves as they are."""
         return frozenset()
 
+    @property
+    def drops_zeros(self) -> bool:
+        """Whether a sparse matrix does not store what becomes zero, as SciPy's comparisons."""
+        return False
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all places of the matrix are treated alike, so that it may be transposed before or after."""
+        return False
+
     def makes_dense(self, *, was_dense: bool) -> bool:
         """Whether scanpy, in memory, holds the result as a dense array."""
         return was_dense
@@ -68,7 +84,22 @@ def _is_single(dtype: np.dtype) -> bool:
     return dtype == np.float32
 
 
+def _given(dtype: np.dtype, ufunc: np.ufunc, operand: Any, result: np.dtype) -> np.dtype | None:
+    """Return in which dtype a ufunc is given values of `dtype` to get `result`, where that needs to be said.
+
+    Integers then overflow, and half precision rounds, as NumPy has it.
+    """
+    if dtype in (np.float32, np.float64):
+        return None
+    probe = np.ones(1, dtype=dtype)
+    found = (ufunc(probe) if operand is None else ufunc(probe, operand)).dtype
+    return dtype if found == result else None
+
+
 _KEEP_SIGN = frozenset({"row_nnz", "row_npos", "col_nnz", "col_npos"})
+
+
+_COMPARISONS = frozenset({"greater", "less", "not_equal", "greater_equal", "less_equal", "equal"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,26 +115,50 @@ class Elementwise(Transform):
         on the way, one of Python's does not.
     dtype
         Dtype of the result, where it is not what NumPy gives.
+    reflected
+        Whether the operand comes first.
+    keeps_zeros
+        Whether zeros stay zeros, as those that a sparse matrix does not store.
     """
 
     ufunc: str
     operand: float | np.number | None = None
     dtype: np.dtype | None = None
+    reflected: bool = False
+    keeps_zeros: bool = False
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
         if self.dtype is not None:
             return self.dtype
         function = getattr(np, self.ufunc)
         probe = np.ones(1, dtype=dtype)
-        return (function(probe) if self.operand is None else function(probe, self.operand)).dtype
+        if self.operand is None:
+            return function(probe).dtype
+        return (function(self.operand, probe) if self.reflected else function(probe, self.operand)).dtype
 
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
-        single = _is_single(self.result_dtype(dtype))
-        return [Instruction(getattr(np, self.ufunc), scalar=self.operand, single=single)]
+        ufunc, result = getattr(np, self.ufunc), self.result_dtype(dtype)
+        step = Instruction(
+            ufunc,
+            scalar=self.operand,
+            single=_is_single(result),
+            given=_given(dtype, ufunc, self.operand, result),
+            reflected=self.reflected,
+            keeps_zeros=self.keeps_zeros,
+        )
+        return [step]
 
     @property
     def kept_statistics(self) -> frozenset[str]:
         return _KEEP_SIGN if self.ufunc in {"log1p", "expm1", "sqrt"} else frozenset()
+
+    @property
+    def drops_zeros(self) -> bool:
+        return self.ufunc in _COMPARISONS
+
+    @property
+    def is_uniform(self) -> bool:
+        return True
 
     def __str__(self) -> str:
         return self.ufunc if self.operand is None else f"{self.ufunc} {self.operand:g}"
@@ -121,13 +176,20 @@ class Cast(Transform):
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
         if self.dtype.kind == "b":
             return [Instruction(np.not_equal, scalar=0.0)]
-        if self.dtype.kind in "iu" and dtype.kind == "f":
-            return [Instruction(np.trunc)]
+        if self.dtype.kind in "iu":  # by way of the widest, so that what is out of range wraps around
+            return [Instruction(lambda x: x.astype(np.int64).astype(self.dtype))]
+        if self.dtype == np.float16:
+            return [Instruction(lambda x: x.astype(np.float16))]
         return [Instruction(np.positive, single=_is_single(self.dtype))]
 
     @property
     def kept_statistics(self) -> frozenset[str]:
-        return _KEEP_SIGN if self.dtype.kind == "f" else frozenset()
+        # what half precision does not hold becomes zero
+        return _KEEP_SIGN if self.dtype.kind == "f" and self.dtype.itemsize >= 4 else frozenset()
+
+    @property
+    def is_uniform(self) -> bool:
+        return True
 
     def __str__(self) -> str:
         return f"as {self.dtype}"
@@ -172,6 +234,7 @@ class NormalizeTotal(Transform):
     target_sum: float
 
     by_row: ClassVar[bool] = True
+    by_rows: ClassVar[bool] = True
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
         return dtype
@@ -197,65 +260,75 @@ class NormalizeTotal(Transform):
 
 
 @dataclass(frozen=True, eq=False)
-class MultiplyRows(Transform):
-    """Multiplication of each row by a number, or division where `divide` is set.
+class _WithVector(Transform):
+    """A ufunc of the value and of a number of its row or column.
 
     Parameters
     ----------
+    ufunc
+        Name of the ufunc in NumPy.
     vector
-        `(n_rows,)`.
+        One number a row, or one a column.
     dtype
         Dtype of the result.
+    reflected
+        Whether that number comes first.
+    keeps_zeros
+        Whether zeros stay zeros, as those that a sparse matrix does not store.
     """
 
-    vector: NDArray[np.floating]
+    ufunc: str
+    vector: NDArray[np.number]
     dtype: np.dtype
-    divide: bool = False
+    reflected: bool = False
+    keeps_zeros: bool = False
 
-    by_row: ClassVar[bool] = True
+    axis_name: ClassVar[str]
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
         return self.dtype
 
+    def _instruction(self, dtype: np.dtype, **operand: Any) -> list[Instruction]:
+        ufunc = getattr(np, self.ufunc)
+        step = Instruction(
+            ufunc,
+            **operand,
+            single=_is_single(self.dtype),
+            given=_given(dtype, ufunc, np.ones(1, self.vector.dtype), self.dtype),
+            reflected=self.reflected,
+            keeps_zeros=self.keeps_zeros,
+        )
+        return [step]
+
+    def __str__(self) -> str:
+        return f"{self.ufunc} {self.axis_name}"
+
+
+@dataclass(frozen=True, eq=False)
+class ByRow(_WithVector):
+    """A ufunc of the value and of a number of its row, which leaves zeros as they are; `vector` is `(n_rows,)`."""
+
+    by_row: ClassVar[bool] = True
+    axis_name: ClassVar[str] = "rows"
+
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
-        ufunc = np.divide if self.divide else np.multiply
-        return [Instruction(ufunc, row=self.vector, single=_is_single(self.dtype))]
+        return self._instruction(dtype, row=self.vector)
 
     def take(self, rows: Axis, columns: Axis) -> Self:
         return replace(self, vector=_take(self.vector, rows))
 
-    def __str__(self) -> str:
-        return f"{'divide' if self.divide else 'multiply'} rows"
-
 
 @dataclass(frozen=True, eq=False)
-class MultiplyColumns(Transform):
-    """Multiplication of each column by a number, or division where `divide` is set.
+class ByColumn(_WithVector):
+    """A ufunc of the value and of a number of its column; `vector` is `(n_columns,)`."""
 
-    Parameters
-    ----------
-    vector
-        `(n_columns,)`.
-    dtype
-        Dtype of the result.
-    """
-
-    vector: NDArray[np.floating]
-    dtype: np.dtype
-    divide: bool = False
-
-    def result_dtype(self, dtype: np.dtype) -> np.dtype:
-        return self.dtype
+    axis_name: ClassVar[str] = "columns"
 
     def instructions(self, dtype: np.dtype) -> list[Instruction]:
-        ufunc = np.divide if self.divide else np.multiply
-        return [Instruction(ufunc, column=self.vector, single=_is_single(self.dtype))]
+        return self._instruction(dtype, column=self.vector)
 
     def take(self, rows: Axis, columns: Axis) -> Self:
         return replace(self, vector=_take(self.vector, columns))
-
-    def __str__(self) -> str:
-        return f"{'divide' if self.divide else 'multiply'} columns"
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,6 +377,10 @@ class Scale(Transform):
 
     def take(self, rows: Axis, columns: Axis) -> Self:
         return replace(self, mean=_take(self.mean, columns), std=_take(self.std, columns), mask=_take(self.mask, rows))
+
+    @property
+    def by_rows(self) -> bool:  # type: ignore[override]
+        return self.mask is not None
 
     def makes_dense(self, *, was_dense: bool) -> bool:
         return self.dense

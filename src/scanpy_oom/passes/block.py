@@ -10,6 +10,7 @@ from scipy import sparse
 
 from ..io.source import CSRBlock
 from ..kernels import look_up, row_totals
+from .buffers import BUFFERS
 from .staging import missing_totals
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..matrix import OOMMatrix
+    from ..matrix.program import Program
     from ..matrix.transforms import RowTotals
     from .choice import ColumnChoice
     from .feed import Feed
@@ -149,7 +151,8 @@ class BlockReader:
             shown[matrix.selection.columns] = True
         self._n_columns = matrix.shape[1]
         self._program = matrix.chain.program
-        self._background = matrix.chain.background
+        self._filling = matrix.chain.filling
+        self._background = matrix.chain.background_before_filling
         # those over the columns that are shown, each once, and those over others
         self._shown_totals, self._other_totals = [], []
         for totals in missing_totals(matrix):
@@ -169,23 +172,35 @@ class BlockReader:
         for totals, counted in self._other_totals:
             _complete(totals, raw, counted, rows)
 
-    def read(self, shown: CSRBlock, rows: Rows) -> Block:
-        """Make a block of the stored values of the columns that are shown, with which it may share arrays."""
+    def complete_shown_totals(self, shown: CSRBlock, rows: Rows) -> None:
+        """Find row totals over the columns that are shown."""
         for totals in self._shown_totals:
             _complete(totals, shown, _ALL, rows)
+
+    def read(self, shown: CSRBlock, rows: Rows) -> Block:
+        """Make a block of the stored values of the columns that are shown, with which it may share arrays."""
+        self.complete_shown_totals(shown, rows)
         background, classes = _NO_BACKGROUND, _NO_CLASSES
         if self._background is not None:
             background, classes = self._background.values, self._background.classes(rows.positions)
         stored = shown.data
         block = Block(rows.positions, shown.indptr, shown.indices, _NO_VALUES, self._n_columns, background, classes)
         block.values = self._transformed(block, stored, rows) if len(self._program) else _double(stored)
-        return block
+        return block if self._filling is None else self._filled(block, self._filling, rows)
+
+    def _filled(self, block: Block, filling: Program, rows: Rows) -> Block:
+        """Go on with all values of the block, of which none is a zero that need not be stored."""
+        values = filling.for_rows(rows.positions, rows.source_rows).run_dense(block.toarray())
+        n_rows, n_columns = values.shape
+        indptr = np.arange(n_rows + 1, dtype=np.int64) * n_columns
+        indices = np.tile(np.arange(n_columns, dtype=np.int32), n_rows)
+        return Block(rows.positions, indptr, indices, values.ravel(), n_columns, _NO_BACKGROUND, _NO_CLASSES)
 
     def _transformed(self, block: Block, stored: NDArray[np.floating], rows: Rows) -> NDArray[np.float64]:
         """Run the chain on the stored values."""
         program = self._program.for_rows(rows.positions, rows.source_rows)
         if self._program.head:
-            values, missed = np.empty(stored.size), np.empty(stored.size, dtype=np.int64)
+            values, missed = BUFFERS.empty(stored.size, np.float64), BUFFERS.empty(stored.size, np.int64)
             missed = missed[: look_up(block.indptr, stored, program.table(), values, missed)]
             if missed.size:
                 at = np.searchsorted(block.indptr, missed, side="right") - 1

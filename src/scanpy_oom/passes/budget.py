@@ -10,6 +10,7 @@ from scanpy import logging as logg
 from ..errors import MemoryBudgetExceeded
 from ..memory import ACCOUNTANT
 from ..settings import format_bytes, settings
+from .recent import forget
 
 __all__ = ["Allotment", "allot", "announce", "fits", "require"]
 
@@ -64,7 +65,7 @@ class Allotment:
         return (self.n_tasks + 1) * self.partial_nbytes + self.n_threads * self.workspace_nbytes
 
 
-def allot(partial_nbytes: int, what: str, workspace_nbytes: int = 0) -> Allotment:
+def allot(partial_nbytes: int, what: str, workspace_nbytes: int = 0, largest: int = LARGEST_BLOCK) -> Allotment:
     """Divide what is left of ``settings.memory_limit`` among threads, partial results and blocks.
 
     Parameters
@@ -75,6 +76,8 @@ def allot(partial_nbytes: int, what: str, workspace_nbytes: int = 0) -> Allotmen
         What they are of, for the message.
     workspace_nbytes
         Bytes that filling them takes beside, of each thread.
+    largest
+        Entries that a block may hold at most, however much memory there is.
 
     Raises
     ------
@@ -82,38 +85,49 @@ def allot(partial_nbytes: int, what: str, workspace_nbytes: int = 0) -> Allotmen
         If it is not enough for one thread, one partial result beside that of all tasks, and the smallest block. The
         message says what the least limit is.
     """
-    found = _allotted(partial_nbytes, workspace_nbytes)
+    limit, held = _limit_and_held()
+    found = _allotted(partial_nbytes, workspace_nbytes, largest, limit - held)
     if found is None:
+        forget()
         gc.collect()  # what nobody uses any more may still be held by a cycle of references
-        found = _allotted(partial_nbytes, workspace_nbytes)
+        limit, held = _limit_and_held()
+        found = _allotted(partial_nbytes, workspace_nbytes, largest, limit - held)
     if found is not None:
         return found
-    taken = settings.memory_limit - ACCOUNTANT.available_to_passes()
-    least = 2 * partial_nbytes + workspace_nbytes + SMALLEST_BLOCK * BYTES_PER_ENTRY + LIBRARIES + taken
+    least = 2 * partial_nbytes + workspace_nbytes + SMALLEST_BLOCK * BYTES_PER_ENTRY + LIBRARIES + held
     msg = (
         f"{what} takes at least {format_bytes(least)} of memory, of which libraries take {format_bytes(LIBRARIES)}; "
-        f"the limit is {format_bytes(settings.memory_limit)}. Take fewer columns or groups, or raise the limit: "
+        f"the limit is {format_bytes(limit)}. Take fewer columns or groups, or raise the limit: "
         f"`scanpy_oom.settings.memory_limit = '{format_bytes(least * 1.05)}'`."
     )
     raise MemoryBudgetExceeded(msg)
 
 
-def _allotted(partial_nbytes: int, workspace_nbytes: int) -> Allotment | None:
+def _limit_and_held() -> tuple[int, int]:
+    """Return the limit, and what is held of it beside passes.
+
+    They are read together, once for a decision and for what is said of it: the limit that is not set follows what is
+    free on the machine, which other processes change from one moment to the next.
+    """
+    return settings.memory_limit, ACCOUNTANT.held_beside_passes
+
+
+def _allotted(partial_nbytes: int, workspace_nbytes: int, largest: int, available: int) -> Allotment | None:
     """Return the division with the most tasks and threads that fits, were this the only pass; None if none does."""
-    left = ACCOUNTANT.available_to_passes() - LIBRARIES
+    left = available - LIBRARIES
     n = settings.n_threads
     ahead = [] if partial_nbytes >= LARGE else [(n, n + 1)]
     for n_threads, n_tasks in [*ahead, *((k, k) for k in range(n, 0, -1))]:
         for_blocks = left - (n_tasks + 1) * partial_nbytes - n_threads * workspace_nbytes
         entries = for_blocks // (n_threads * BYTES_PER_ENTRY)
         if entries >= SMALLEST_BLOCK:
-            return Allotment(n_threads, n_tasks, min(entries, LARGEST_BLOCK), partial_nbytes, workspace_nbytes)
+            return Allotment(n_threads, n_tasks, min(entries, largest), partial_nbytes, workspace_nbytes)
     return None
 
 
 def fits(partial_nbytes: int, workspace_nbytes: int = 0) -> bool:
     """Whether :func:`allot` would find room for such a pass."""
-    return _allotted(partial_nbytes, workspace_nbytes) is not None
+    return _allotted(partial_nbytes, workspace_nbytes, LARGEST_BLOCK, ACCOUNTANT.available_to_passes()) is not None
 
 
 def require(nbytes: float, what: str, advice: str) -> None:
@@ -131,22 +145,28 @@ def require(nbytes: float, what: str, advice: str) -> None:
     Raises
     ------
     MemoryBudgetExceeded
-        If that is more than ``settings.memory_limit``.
+        If that is more than is left of ``settings.memory_limit``.
     """
-    limit = settings.memory_limit
-    if nbytes > limit:
+    if nbytes > ACCOUNTANT.available_to_passes():
+        forget()
+        gc.collect()
+        limit, held = _limit_and_held()
+        if nbytes <= limit - held:
+            return
+        of_which = f", of which {format_bytes(held)} are held" if held else ""
         msg = (
-            f"{what} would take {format_bytes(nbytes)} of memory, more than the limit of {format_bytes(limit)}. "
-            f"{advice} Or raise the limit: `scanpy_oom.settings.memory_limit = '{format_bytes(nbytes * 1.2)}'`."
+            f"{what} would take {format_bytes(nbytes)} of memory, more than the limit of "
+            f"{format_bytes(limit)}{of_which}. {advice} Or raise the limit: "
+            f"`scanpy_oom.settings.memory_limit = '{format_bytes(nbytes * 1.2 + held)}'`."
         )
         raise MemoryBudgetExceeded(msg)
 
 
-_announced: set[str] = set()
+_announced: set[tuple[str, str]] = set()
 
 
 def announce(operation: str, what: str, nbytes: float, reason: str) -> None:
-    """Say, once for each operation, that it brings `what` into memory."""
-    if operation not in _announced:
-        _announced.add(operation)
+    """Say, once for each operation and matrix, that it brings `what` into memory."""
+    if (operation, what) not in _announced:
+        _announced.add((operation, what))
         logg.warning(f"{operation} brings {what} into memory ({format_bytes(nbytes)}): {reason}.")

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from ..io.source import CSRBlock
 from ..kernels import select_columns
+from .buffers import BUFFERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,11 @@ class ColumnChoice:
         if (np.diff(shown) < 0).any():
             self._rank = np.argsort(np.argsort(shown)).astype(np.int32)
 
+    @property
+    def reorders(self) -> bool:
+        """Whether what is shown comes in another order than in the source."""
+        return self._rank is not None
+
     def select(self, raw: CSRBlock) -> CSRBlock:
         """Return what is shown; perhaps `raw` itself."""
         if self.repeated is not None:
@@ -59,7 +65,8 @@ class ColumnChoice:
             return CSRBlock(wide.indptr.astype(np.int64), wide.indices.astype(np.int32), wide.data)
         if not self.map.size:
             return raw
-        indptr, indices, data = np.empty_like(raw.indptr), np.empty_like(raw.indices), np.empty(raw.indices.size)
+        indptr, n = np.empty_like(raw.indptr), raw.indices.size
+        indices, data = BUFFERS.empty(n, raw.indices.dtype), BUFFERS.empty(n, np.float64)
         kept = select_columns(raw.indptr, raw.indices, raw.data, self.map, indptr, indices, data)
         return CSRBlock(indptr, indices[:kept], data[:kept])
 

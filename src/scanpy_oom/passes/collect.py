@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..matrix import OOMMatrix
     from .block import Block
 
-__all__ = ["CollectDense", "CollectSparse"]
+__all__ = ["CollectDense", "CollectSparse", "Nothing", "SparseProduct"]
 
 _ADVICE = "Take fewer rows or columns."
 
@@ -74,10 +74,15 @@ class CollectSparse(Reduction):
         self._what = what
 
     def prepare(self, matrix: OOMMatrix) -> None:
-        self._matrix = matrix
         require(matrix.nbytes_in_memory, f"{self._what} on {matrix!r}", _ADVICE)
-        self._lengths = np.zeros(matrix.shape[0], dtype=np.int64)
-        self._entry_size = matrix.dtype.itemsize + 4
+        columns = matrix.selection.columns
+        self._sorts = columns is not None and bool((np.diff(columns) < 0).any())
+        self._prepare(matrix, matrix.shape, matrix.dtype)
+
+    def _prepare(self, matrix: OOMMatrix, shape: tuple[int, int], dtype: np.dtype) -> None:
+        self._matrix, self._shape, self._dtype = matrix, shape, dtype
+        self._lengths = np.zeros(shape[0], dtype=np.int64)
+        self._entry_size = dtype.itemsize + 4
 
     def partial(self) -> list[tuple[Any, NDArray, NDArray]]:
         return []
@@ -87,8 +92,12 @@ class CollectSparse(Reduction):
         if block.background.size:
             dense = sparse.csr_matrix(block.toarray())
             indptr, indices, values = dense.indptr, dense.indices.astype(np.int32), dense.data
+        if self._matrix.chain.drops_zeros:
+            kept = values != 0
+            indptr = np.append(0, np.cumsum(kept))[indptr]
+            indices, values = indices[kept], values[kept]
         self._lengths[block.positions] = np.diff(indptr)
-        partial.append((block.positions, indices.copy(), values.astype(self._matrix.dtype)))
+        partial.append((block.positions, indices.copy(), values.astype(self._dtype)))
 
     def merge(self, total: list, partial: list) -> list:
         total += partial
@@ -105,9 +114,9 @@ class CollectSparse(Reduction):
         indptr = np.zeros(self._lengths.size + 1, dtype=np.int64)
         np.cumsum(self._lengths, out=indptr[1:])
         nnz = int(indptr[-1])
-        index_dtype = np.int32 if max(nnz, self._matrix.shape[1]) <= np.iinfo(np.int32).max else np.int64
+        index_dtype = np.int32 if max(nnz, self._shape[1]) <= np.iinfo(np.int32).max else np.int64
         indices = np.empty(nnz, dtype=index_dtype)
-        data = np.empty(nnz, dtype=self._matrix.dtype)
+        data = np.empty(nnz, dtype=self._dtype)
         total.reverse()
         while total:
             positions, part_indices, part_data = total.pop()
@@ -119,9 +128,59 @@ class CollectSparse(Reduction):
                 where = starts + np.arange(part_indices.size)
             indices[where] = part_indices
             data[where] = part_data
-        out = sparse.csr_matrix((data, indices, indptr.astype(index_dtype)), shape=self._matrix.shape)
-        columns = self._matrix.selection.columns
-        if columns is not None and (np.diff(columns) < 0).any():
+        out = sparse.csr_matrix((data, indices, indptr.astype(index_dtype)), shape=self._shape)
+        if self._sorts:
             out.sort_indices()
         ACCOUNTANT.hold(out, "results", out.data.nbytes + out.indices.nbytes + out.indptr.nbytes)
         return out
+
+
+class Nothing(Reduction):
+    """Nothing: of a pass that is made for what it leaves behind."""
+
+    by_columns = True
+    is_final = True
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        """Need nothing."""
+
+    def partial(self) -> None:
+        return None
+
+    def update(self, partial: None, block: Block) -> None:
+        """Take nothing."""
+
+    def merge(self, total: None, partial: None) -> None:
+        return None
+
+    def result(self, total: None) -> None:
+        return None
+
+    def join(self, results: list[None]) -> None:
+        return None
+
+
+class SparseProduct(CollectSparse):
+    """Matrix times a sparse one, as a CSR matrix.
+
+    Parameters
+    ----------
+    factors
+        `(n_columns, k)`.
+    """
+
+    by_columns = False
+
+    def __init__(self, factors: sparse.csr_matrix) -> None:
+        super().__init__("A product with a sparse matrix")
+        self._factors = factors
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        self._sorts = True
+        self._prepare(matrix, (matrix.shape[0], self._factors.shape[1]), np.dtype(np.float64))
+
+    def update(self, partial: list[tuple[Any, NDArray, NDArray]], block: Block) -> None:
+        rows = sparse.csr_matrix((block.values, block.indices, block.indptr), shape=(block.n_rows, block.n_columns))
+        product = (sparse.csr_matrix(block.toarray()) if block.background.size else rows) @ self._factors
+        self._lengths[block.positions] = np.diff(product.indptr)
+        partial.append((block.positions, product.indices, product.data))

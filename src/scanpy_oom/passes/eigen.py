@@ -11,6 +11,7 @@ from scipy import linalg
 
 from ..kernels import unpack_symmetric
 from ..memory import ACCOUNTANT
+from ..settings import settings
 from .arrays import mapped_zeros
 from .lapack import leading_eigh
 from .products import ClassSums, Gram, GramProduct, LeftProduct
@@ -156,9 +157,19 @@ def leading_eigenpairs(gram: GramOperator, k: int, random: np.random.RandomState
     thick restart (Wu and Simon, 2000), one pass a block.
     """
     if isinstance(gram, ExplicitGram):
-        values, vectors = leading_eigh(gram.gram, k)
+        values, vectors = _leading_eigh(gram.gram, k)
         return _decomposition(values[::-1], vectors[:, ::-1])
     return _decomposition(*_block_lanczos(gram, k, random, max_basis))
+
+
+def _leading_eigh(matrix: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if settings.device != "cpu":
+        from .device.choice import chosen_device
+        from .device.eigen import leading_eigh as leading_eigh_on_device
+
+        if (device := chosen_device()) is not None and (found := leading_eigh_on_device(matrix, k, device)) is not None:
+            return found
+    return leading_eigh(matrix, k)
 
 
 def _decomposition(values: NDArray[np.float64], vectors: NDArray[np.float64]) -> Decomposition:

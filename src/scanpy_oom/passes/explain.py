@@ -16,8 +16,11 @@ from .columns import reads_by_columns
 from .explanation import PlannedPass
 from .extent import column_extent, row_extent
 from .feed import Feed, SourceFeed
-from .run import COLUMN_ENTRIES, Request, _Pass, _Wish
+from .joined import below
+from .recent import RecentColumns
+from .run import COLUMN_ENTRIES, Pass, Request, Wish, make_pass
 from .stage import Stage
+from .staging import Staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,11 +39,15 @@ __all__ = ["explain_steps"]
 WORDS = {
     "AxisStatistics": "sums and counts of rows and columns",
     "ClassSums": "column sums",
+    "ColumnExtrema": "smallest and largest values of columns",
     "CollectDense": "all values, as an array",
     "CollectSparse": "all values, as a CSR matrix",
+    "DownsampleRows": "counts drawn in each row, kept in scratch space",
+    "DownsampleTotal": "counts drawn, kept in scratch space",
     "ExtremaReduction": "smallest and largest value",
     "Gram": "Gram matrix",
     "GramProduct": "product with the Gram matrix",
+    "GroupClippedSums": "sums of clipped values by group",
     "GroupMeanVar": "means and variances by group",
     "GroupMoments": "moments by group",
     "GroupWelford": "means and variances by group",
@@ -93,7 +100,8 @@ def explain_steps(steps: Iterable[Step], matrix: str) -> tuple[PlannedPass, ...]
         If one of them takes more than ``settings.memory_limit``, as it would where it runs.
     """
     planner = _Planner(matrix)
-    return tuple(planner.explain(step) for step in steps)
+    planned = (planner.explain(step) for step in steps)
+    return tuple(step for step in planned if step is not None)
 
 
 class _Planner:
@@ -106,14 +114,18 @@ class _Planner:
         self._rows_met: list[Axis] = []
         self._fetched = False
 
-    def explain(self, step: Step) -> PlannedPass:
-        self._n += 1
+    def explain(self, step: Step) -> PlannedPass | None:
+        """Plan a pass; None if all that it would read is at hand."""
         lead = step.requests[0].matrix
         reductions = [reduction for request in step.requests for reduction in request.reductions]
         if len(step.requests) == 1 and reads_by_columns(lead) and all(r.by_columns for r in reductions):
+            self._n += 1
             return self._by_columns(step, reductions)
         requests = [Request(self._with_coming(request.matrix), request.reductions) for request in step.requests]
-        coming = _Pass(requests, _Wish(step.stage, step.reuse))
+        coming = make_pass(requests, Wish(step.stage, step.reuse))
+        if isinstance(coming.feed, RecentColumns):
+            return None
+        self._n += 1
         leaves = ""
         if coming.staging is not None:
             coming.staging.discard()
@@ -125,15 +137,16 @@ class _Planner:
         """Return the matrix as it will be once earlier passes have left their stages, and found totals of rows."""
         met = any(rows is None or rows is matrix.selection.rows for rows in self._rows_met)
         chain = _with_totals(matrix.chain) if met else matrix.chain
-        copies = Copies(above=matrix.copies)
+        copies = Copies(above=matrix.copies, same_rows=True)
         for where, stage in self._coming:
             if where is matrix.copies or where is matrix.copies.top():
                 copies.add(stage)
         return OOMMatrix(matrix.source, matrix.selection, chain, matrix.statistics, copies)
 
-    def _leave(self, lead: OOMMatrix, coming: _Pass) -> str:
+    def _leave(self, lead: OOMMatrix, coming: Pass) -> str:
         """Keep the stage that a pass will leave, where :meth:`Staging.finish` puts it; say what it is."""
-        assert coming.staging is not None
+        if not isinstance(coming.staging, Staging):
+            return "columns, in memory"
         everything = coming.staging.takes_all_columns
         columns = None if everything or lead.selection.columns is None else np.sort(lead.selection.columns)
         fed = lead.source.shape[1] if coming.feed.columns is None else coming.feed.columns.size
@@ -143,7 +156,7 @@ class _Planner:
         self._coming.append((lead.copies.top() if top else lead.copies, stage))
         return "copy of " + ("all columns" if columns is None else f"{columns.size:,} columns")
 
-    def _planned(self, step: Step, coming: _Pass, reductions: Sequence[Reduction], leaves: str) -> PlannedPass:
+    def _planned(self, step: Step, coming: Pass, reductions: Sequence[Reduction], leaves: str) -> PlannedPass:
         feed, plan, share = coming.feed, coming.plan, coming.share
         in_order = any(reduction.in_order for reduction in reductions)
         tasks = plan.tasks(0 if in_order else coming.partial_nbytes)
@@ -190,7 +203,7 @@ class _Planner:
         offsets = source.column_offsets()
         columns = np.arange(matrix.shape[1]) if matrix.selection.columns is None else matrix.selection.columns
         n_entries = int(np.subtract(offsets[columns + 1], offsets[columns], dtype=np.int64).sum())
-        coming = _Pass([Request(matrix, reductions)], _Wish(stage=False, reuse=False))
+        coming = make_pass([Request(matrix, reductions)], Wish(stage=False, reuse=False))
         n_parts = max(1, -(-n_entries // COLUMN_ENTRIES))
         share, (n_bytes, certain) = coming.share, column_extent(source, matrix.selection.columns)
         part = min(n_entries, COLUMN_ENTRIES)
@@ -224,10 +237,10 @@ def _with_totals(chain: Chain) -> Chain:
 
 def _rows_uncounted(matrix: OOMMatrix) -> bool:
     """Tell whether the entries of rows are not known before the first of them is read."""
-    return isinstance(matrix.source, CSCSource) and not matrix.source.has_rows
+    return any(isinstance(part.source, CSCSource) and not part.source.has_rows for part in below(matrix))
 
 
-def _share(lead: OOMMatrix, coming: _Pass, by_number: float) -> float:
+def _share(lead: OOMMatrix, coming: Pass, by_number: float) -> float:
     """Estimate which part of the entries lies in the columns that are shown: by their counts, if these are known."""
     known = lead.statistics.known.get("col_nnz")
     rows = np.arange(lead.source.shape[0]) if lead.selection.rows is None else lead.selection.rows

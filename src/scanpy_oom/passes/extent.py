@@ -9,6 +9,9 @@ import numpy as np
 from ..io.array import _CACHE_NBYTES
 from ..io.csc import CSCSource
 from ..io.hdf5 import CSRSource
+from .feed import SourceFeed
+from .joined import JoinedSource
+from .staging import choose_feed
 
 if TYPE_CHECKING:
     import h5py
@@ -54,6 +57,8 @@ def row_extent(source: Source, rows: NDArray[np.intp] | None, n_blocks: int) -> 
     n_rows = source.shape[0]
     if source.path is None:
         return Extent(0, certain=True)
+    if isinstance(source, JoinedSource):
+        return _joined(source, rows, n_blocks)
     if isinstance(source, CSRSource):
         return _compressed(source, source.row_offsets(), rows, n_blocks)
     if isinstance(source, CSCSource):
@@ -63,6 +68,16 @@ def row_extent(source: Source, rows: NDArray[np.intp] | None, n_blocks: int) -> 
     bands = -(-n_rows // source.row_alignment)
     touched = np.unique(rows // source.row_alignment).size
     return Extent(source.nbytes * touched // max(bands, 1), certain=False)
+
+
+def _joined(source: JoinedSource, rows: NDArray[np.intp] | None, n_blocks: int) -> Extent:
+    nbytes, certain = 0, True
+    for k, own in source.split(rows):
+        matrix = source.parts[k].matrix
+        if isinstance(choose_feed([matrix]), SourceFeed):
+            extent = row_extent(matrix.source, source.parts[k].source_rows(own), n_blocks)
+            nbytes, certain = nbytes + extent.nbytes, certain and extent.certain
+    return Extent(nbytes, certain)
 
 
 def column_extent(source: CSCSource, columns: NDArray[np.intp] | None) -> Extent:

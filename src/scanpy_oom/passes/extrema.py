@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..matrix import OOMMatrix
     from .block import Block
 
-__all__ = ["Extrema", "ExtremaReduction"]
+__all__ = ["ColumnExtrema", "Extrema", "ExtremaReduction"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +73,43 @@ class ExtremaReduction(Reduction):
         if seen < self._size:
             low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
         return Extrema(float(low), float(high), all_whole=fractions == 0, any_negative=negative > 0)
+
+
+class ColumnExtrema(Reduction):
+    """Smallest and largest value of each column, `(2, n_columns)`, zeros that are not stored included."""
+
+    by_columns = True
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        self._n_rows, self._n_columns = matrix.shape
+
+    def partial(self) -> NDArray[np.float64]:
+        # minimum, maximum, values seen
+        return np.array([[np.inf], [-np.inf], [0.0]]) * np.ones(self._n_columns)
+
+    def partial_nbytes(self) -> int:
+        return 24 * self._n_columns
+
+    def update(self, partial: NDArray[np.float64], block: Block) -> None:
+        if not block.background.size:
+            np.minimum.at(partial[0], block.indices, block.values)
+            np.maximum.at(partial[1], block.indices, block.values)
+            partial[2] += np.bincount(block.indices, minlength=self._n_columns)
+            return
+        for _, dense in block.dense_rows():
+            np.minimum(partial[0], dense.min(axis=0), out=partial[0])
+            np.maximum(partial[1], dense.max(axis=0), out=partial[1])
+        partial[2] += block.n_rows
+
+    def merge(self, total: NDArray[np.float64], partial: NDArray[np.float64]) -> NDArray[np.float64]:
+        low, high = np.minimum(total[0], partial[0]), np.maximum(total[1], partial[1])
+        return np.stack([low, high, total[2] + partial[2]])
+
+    def join(self, results: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Put the columns side by side."""
+        return np.concatenate(results, axis=1)
+
+    def result(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        low, high, seen = total
+        unseen = seen < self._n_rows
+        return np.stack([np.where(unseen, np.minimum(low, 0), low), np.where(unseen, np.maximum(high, 0), high)])

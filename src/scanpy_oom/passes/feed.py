@@ -54,7 +54,7 @@ class SourceFeed(Feed):
     """
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self._source = source.prepared()
 
     def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
         offsets = self._source.row_offsets()

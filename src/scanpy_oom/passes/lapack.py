@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba.extending import get_cython_function_address
 
+from .blas import one_blas_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,7 +48,9 @@ def leading_eigh(matrix: NDArray[np.float64], k: int) -> tuple[NDArray[np.float6
 
     Notes
     -----
-    It runs in a thread of its own, since nothing stops LAPACK: an interrupt leaves it to end by itself.
+    It runs in a thread of its own, since nothing stops LAPACK: an interrupt leaves it to end by itself. BLAS is held to
+    one thread: with more, the result depends on their number, and every one of thousands of small products waits for
+    all of them, forty times as long in all where another process has the other core.
     """
     n = matrix.shape[0]
     values, vectors = np.empty(n), np.empty((n, k), order="F")
@@ -65,9 +69,10 @@ def leading_eigh(matrix: NDArray[np.float64], k: int) -> tuple[NDArray[np.float6
     call(best, -1, best_integers, -1)
     work, integers = np.empty(int(best[0])), np.empty(int(best_integers[0]), dtype=np.intc)
     thread = threading.Thread(target=call, args=(work, work.size, integers, integers.size), daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.1)
+    with one_blas_thread():
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.1)
     if status[0] != 0:
         msg = f"LAPACK's dsyevr found no eigenvectors (info = {status[0]})."
         raise np.linalg.LinAlgError(msg)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..matrix import OOMMatrix
     from .block import Block
 
-__all__ = ["AxisStatistics", "GroupMoments", "Moments"]
+__all__ = ["AxisStatistics", "GroupMoments", "Moments", "StoredCounts"]
 
 
 class _Columns:
@@ -30,7 +30,7 @@ class _Columns:
         n_columns, background = matrix.shape[1], matrix.chain.background is not None
         # squares of single-precision values are single, as in scanpy: then their sum is exact, in whatever order;
         # of a column-compressed matrix it takes them in double precision
-        self.single = matrix.dtype == np.float32 and not background and matrix.source.format != "csc"
+        self.single = matrix.dtype == np.float32 and not background and matrix.format_in_memory != "csc"
         # sum, sum of squares, number of non-zeros, number of positive values: side by side, since they are met together
         self.moments = np.zeros((n_groups, n_columns, 4))
         self.stored = np.zeros((n_groups, n_columns), dtype=np.int64) if background else None
@@ -78,12 +78,7 @@ class AxisStatistics(Reduction):
 
     def update(self, partial: _Columns, block: Block) -> None:
         if self._background is not None:
-            positions = np.arange(self._row_sum.size)[block.positions]
-            for start, dense in block.dense_rows():
-                at = positions[start : start + dense.shape[0]]
-                self._row_sum[at] = dense.sum(axis=1)
-                self._row_nnz[at] = np.count_nonzero(dense, axis=1)
-                self._row_npos[at] = np.count_nonzero(dense > 0, axis=1)
+            self._update_rows(block, self._background.values)
             partial.update(block, block.classes())
             return
         rows = np.empty((block.n_rows, 3))
@@ -91,6 +86,18 @@ class AxisStatistics(Reduction):
         self._row_sum[block.positions] = rows[:, 0]
         self._row_nnz[block.positions] = rows[:, 1]
         self._row_npos[block.positions] = rows[:, 2]
+
+    def _update_rows(self, block: Block, background: NDArray[np.float64]) -> None:
+        """Add to the background of each row what its stored entries change."""
+        rows, classes, below = block.row_of_entry(), block.classes(), block.entry_background()
+        for out, measure in (
+            (self._row_sum, lambda x: x),
+            (self._row_nnz, lambda x: x != 0),
+            (self._row_npos, lambda x: x > 0),
+        ):
+            change = measure(block.values).astype(float) - measure(below)
+            found = measure(background).sum(axis=1)[classes] + np.bincount(rows, change, minlength=block.n_rows)
+            out[block.positions] = found.astype(out.dtype)
 
     def merge(self, total: _Columns, partial: _Columns) -> _Columns:
         total.add(partial)
@@ -119,6 +126,28 @@ class AxisStatistics(Reduction):
                 "col_npos": col_npos.astype(np.int64),
             }
         )
+
+
+class StoredCounts(Reduction):
+    """Number of stored values of each column, zeros among them, `(n_columns,)`."""
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        self._n_columns = matrix.shape[1]
+
+    def partial(self) -> NDArray[np.int64]:
+        return np.zeros(self._n_columns, dtype=np.int64)
+
+    def partial_nbytes(self) -> int:
+        return 8 * self._n_columns
+
+    def update(self, partial: NDArray[np.int64], block: Block) -> None:
+        partial += np.bincount(block.indices, minlength=self._n_columns)
+
+    def merge(self, total: NDArray[np.int64], partial: NDArray[np.int64]) -> NDArray[np.int64]:
+        return total + partial
+
+    def result(self, total: NDArray[np.int64]) -> NDArray[np.int64]:
+        return total
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,6 +181,11 @@ class Moments:
         """Return those of one group by the names in :data:`~scanpy_oom.matrix.statistics.COLUMN_STATISTICS`."""
         arrays = (self.total, self.total_squared, self.nnz, self.npos)
         return {name: values[group] for name, values in zip(COLUMN_STATISTICS, arrays, strict=True)}
+
+    def sum_of_groups(self) -> Moments:
+        """Moments of all rows that are in a group, as one group."""
+        fields = (self.n, self.total, self.total_squared, self.nnz, self.npos)
+        return Moments(*(values.sum(axis=0, keepdims=True) for values in fields))
 
     def complement(self, n_groups: int) -> Moments:
         """Moments of all rows but those of a group, for each of the first `n_groups` groups."""

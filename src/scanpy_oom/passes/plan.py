@@ -58,10 +58,13 @@ class Plan:
     selection
         Which rows of the source.
     entries
-        Stored entries that a block may hold; a row with more is a block of its own.
+        Entries that a block may hold; a row with more is a block of its own.
+    least_entries
+        Entries that a row has at least, once it is transformed.
     """
 
-    def __init__(self, feed: Feed, selection: Selection, entries: int) -> None:
+    def __init__(self, feed: Feed, selection: Selection, entries: int, least_entries: int = 0) -> None:
+        self._least_entries = least_entries
         self.entries = entries
         self.n_rows = selection.shape[0]
         self._feed = feed
@@ -96,7 +99,7 @@ class Plan:
     def blocks(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield the blocks of the task from `start` to `stop`."""
         rows = np.arange(start, stop, dtype=np.intp) if self._sorted is None else self._sorted[start:stop]
-        ends = np.cumsum(self._feed.sizes(rows))
+        ends = np.cumsum(np.maximum(self._feed.sizes(rows), self._least_entries))
         cuts = self._cuts(rows)
         first = 0
         while first < rows.size:

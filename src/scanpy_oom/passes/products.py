@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -27,10 +27,13 @@ GROUP = 2**21
 """Cells of the rows that are added to a Gram matrix at a time: 25 MB, if none of them were zero."""
 
 
-def _class_sums(values: NDArray[np.float64], background: Background) -> NDArray[np.float64]:
+def _class_sums(values: Any, background: Background) -> NDArray[np.float64]:
     """Sum `(n_rows, k)` values over the rows of each class, `(n_classes, k)`."""
     if background.row_class.size == 0:
-        return values.sum(axis=0, keepdims=True)
+        return np.asarray(values.sum(axis=0)).reshape(1, -1)
+    if sparse.issparse(values):
+        members = (background.row_class, np.arange(values.shape[0]))
+        return (sparse.csr_matrix((np.ones(values.shape[0]), members)) @ values).toarray()
     out = np.zeros((background.values.shape[0], values.shape[1]))
     np.add.at(out, background.row_class, values)
     return out
@@ -99,29 +102,44 @@ class _Summed(Reduction):
 
 
 class LeftProduct(_Summed):
-    """Matrix transposed times a dense one, `(n_columns, k)`.
+    """Matrix transposed times another, `(n_columns, k)`.
 
     Parameters
     ----------
     dense
-        `(n_rows, k)`.
+        `(n_rows, k)`; may be sparse.
     """
 
-    def __init__(self, dense: NDArray) -> None:
-        self._dense = np.ascontiguousarray(dense, dtype=np.float64)
+    by_columns = True
+
+    def __init__(self, dense: NDArray | sparse.csr_matrix) -> None:
+        self._dense: Any = dense.astype(np.float64)
+        if not sparse.issparse(dense):
+            self._dense = np.ascontiguousarray(self._dense)
 
     def prepare(self, matrix: OOMMatrix) -> None:
         self._shape = (matrix.shape[1], self._dense.shape[1])
         self._background = matrix.chain.background
 
     def update(self, partial: NDArray[np.float64], block: Block) -> None:
-        dense = np.ascontiguousarray(self._dense[block.positions])
-        left_product(block.indptr, block.indices, block.sparse_part(), dense, partial)
+        rows = self._dense[block.positions]
+        if sparse.issparse(rows):
+            shape = (block.n_rows, block.n_columns)
+            product = (
+                sparse.csr_matrix((block.sparse_part(), block.indices, block.indptr), shape=shape).T @ rows
+            ).tocoo()
+            np.add.at(partial, (product.row, product.col), product.data)
+            return
+        left_product(block.indptr, block.indices, block.sparse_part(), np.ascontiguousarray(rows), partial)
 
     def result(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._background is not None:
             total += self._background.values.T @ _class_sums(self._dense, self._background)
         return total
+
+    def join(self, results: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Put the rows, one a column of the matrix, below each other."""
+        return np.concatenate(results)
 
 
 def _group(n_columns: int) -> int:
@@ -178,6 +196,7 @@ class Gram(Reduction):
         self._n_columns = matrix.shape[1]
         # rows that wait, and once more where they are put together; columns that are shown may be fuller than others
         per_row = 2 * matrix.stored / max(matrix.shape[0], 1) * matrix.shape[1] / max(matrix.source.shape[1], 1)
+        per_row = max(per_row, matrix.chain.least_entries())
         self._waiting_nbytes = int(2 * 12 * _group(matrix.shape[1]) * min(per_row, matrix.shape[1]))
 
     def partial(self) -> _PartialGram:

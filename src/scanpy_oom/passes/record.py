@@ -29,6 +29,10 @@ class PassRecord:
         Time that the pass took.
     peak_buffer
         Most bytes that blocks and partial results took at one time.
+    device
+        Where it was computed.
+    why_not_on_device
+        What kept it from the device of the settings; empty where nothing did.
     """
 
     location: str
@@ -38,6 +42,8 @@ class PassRecord:
     bytes_read: int
     seconds: float
     peak_buffer: int
+    device: str = "cpu"
+    why_not_on_device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +52,15 @@ class Totals:
 
     passes: int
     bytes_read: int
+    by_device: tuple[tuple[str, int], ...] = ()
+    """How many passes ran where; those that the device of the settings does not cover by what keeps them from it."""
 
     def with_one_more(self, record: PassRecord) -> Totals:
         """Return the sums with one pass more."""
-        return Totals(self.passes + 1, self.bytes_read + record.bytes_read)
+        where = f"the CPU for {record.why_not_on_device}" if record.why_not_on_device else record.device
+        by_device = dict(self.by_device)
+        by_device[where] = by_device.get(where, 0) + 1
+        return Totals(self.passes + 1, self.bytes_read + record.bytes_read, tuple(by_device.items()))
 
 
 _NOTHING = Totals(0, 0)

@@ -31,6 +31,9 @@ class Reduction(ABC):
     by_columns: bool = False
     """Whether results for parts of the columns can be joined."""
 
+    needs_columns: bool = False
+    """Whether it must be given a column-compressed matrix column by column."""
+
     @abstractmethod
     def prepare(self, matrix: OOMMatrix) -> None:
         """Learn the shape, and allocate what is written by row."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..matrix import OOMMatrix
     from .block import Block
 
-__all__ = ["HighlyExpressed", "SetSums", "TopSums"]
+__all__ = ["HighlyExpressed", "RowDeviations", "RowExtrema", "SetSums", "TopSums"]
 
 
 class _Rowwise(Reduction):
@@ -77,6 +77,56 @@ class TopSums(_Rowwise):
         out = np.empty((block.n_rows, self._ns.size))
         top_row_sums(indptr, values, block.n_columns, self._ns, out)
         self._out[block.positions] = out
+
+    def result(self, total: None) -> NDArray[np.float64]:
+        return self._out
+
+
+def _by_row(ufunc: np.ufunc, block: Block, values: NDArray[np.float64], empty: float) -> NDArray[np.float64]:
+    """Reduce what is stored in each row; `empty` where nothing is."""
+    out = np.full(block.n_rows, empty)
+    filled = np.diff(block.indptr) > 0
+    if filled.any():
+        out[filled] = ufunc.reduceat(values, block.indptr[:-1][filled])
+    return out
+
+
+class RowExtrema(_Rowwise):
+    """Smallest and largest value of each row, `(2, n_rows)`, zeros that are not stored included."""
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        self._out = np.zeros((2, matrix.shape[0]))
+
+    def update(self, partial: None, block: Block) -> None:
+        if block.background.size:
+            parts = [(dense.min(axis=1), dense.max(axis=1)) for _, dense in block.dense_rows()]
+            low, high = (np.concatenate(part) for part in zip(*parts, strict=True))
+        else:
+            low, high = (_by_row(f, block, block.values, 0.0) for f in (np.minimum, np.maximum))
+            partly = np.diff(block.indptr) < block.n_columns
+            low, high = np.where(partly, np.minimum(low, 0), low), np.where(partly, np.maximum(high, 0), high)
+        self._out[0, block.positions], self._out[1, block.positions] = low, high
+
+    def result(self, total: None) -> NDArray[np.float64]:
+        return self._out
+
+
+class RowDeviations(_Rowwise):
+    """Sum of the squared differences of each row's values from their mean, `(n_rows,)`."""
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        self._out = np.zeros(matrix.shape[0])
+
+    def update(self, partial: None, block: Block) -> None:
+        if block.background.size:
+            squares = [((x - x.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for _, x in block.dense_rows()]
+            self._out[block.positions] = np.concatenate(squares)
+            return
+        lengths = np.diff(block.indptr)
+        mean = _by_row(np.add, block, block.values, 0.0) / block.n_columns
+        stored = (block.values - np.repeat(mean, lengths)) ** 2
+        unstored = np.where(lengths < block.n_columns, (block.n_columns - lengths) * mean**2, 0)
+        self._out[block.positions] = _by_row(np.add, block, stored, 0.0) + unstored
 
     def result(self, total: None) -> NDArray[np.float64]:
         return self._out

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..memory import ACCOUNTANT
+from ..settings import settings
 from . import record
 from .blas import one_blas_thread
 from .block import BlockReader, fetch
-from .budget import LIBRARIES, allot
+from .budget import LARGEST_BLOCK, LIBRARIES, allot
+from .buffers import BUFFERS
 from .choice import ColumnChoice
 from .columns import column_parts, reads_by_columns
 from .feedback import announce_compilation, progress, warn_user
+from .joined import below
 from .plan import Plan
-from .staging import Staging, choose_feed, stage_columns
+from .recent import ColumnKeeper, RecentColumns
+from .staging import Staging, choose_feed, keeps_columns, stage_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from .plan import Rows
     from .reductions import Reduction
 
-__all__ = ["Request", "run"]
+__all__ = ["Pass", "Request", "Wish", "make_pass", "run"]
 
 COLUMN_ENTRIES = 2**20
 """Entries of the columns that are read at a time of a column-compressed source. Sums of rows are added up by these
@@ -56,7 +60,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class Wish:
     """Whether what is read may be staged, and whether it will be read again."""
 
     stage: bool
@@ -67,10 +71,16 @@ class _CancelledError(Exception):
     """Another task failed, or the user asked to stop."""
 
 
-class _Pass:
-    """One pass under way."""
+class Pass:
+    """One pass under way, on threads."""
 
-    def __init__(self, requests: Sequence[Request], staging: _Wish) -> None:
+    device = "cpu"
+    """Where it computes."""
+
+    why_not_on_device = ""
+    """What keeps it from the device of the settings."""
+
+    def __init__(self, requests: Sequence[Request], staging: Wish) -> None:
         self.requests = requests
         self.lead = requests[0].matrix
         what = " and ".join(sorted({type(r).__name__ for request in requests for r in request.reductions}))
@@ -79,8 +89,9 @@ class _Pass:
             for reduction in request.reductions:
                 reduction.prepare(request.matrix)
         workspace = sum(reduction.workspace_nbytes() for request in requests for reduction in request.reductions)
-        self.share = allot(self.partial_nbytes, f"{what} of {self.lead!r}", workspace)
-        self.plan = Plan(self.feed, self.lead.selection, self.share.entries)
+        self.share = allot(self.partial_nbytes, f"{what} of {self.lead!r}", workspace, self.largest_entries())
+        least_entries = max(request.matrix.chain.least_entries() for request in requests)
+        self.plan = Plan(self.feed, self.lead.selection, self.share.entries, least_entries)
         self.staging = self._staging(staging)
         self.readers = [BlockReader(request.matrix, self.feed.columns) for request in requests]
         self.choices = [ColumnChoice(request.matrix.selection, self.feed.columns) for request in requests]
@@ -90,10 +101,16 @@ class _Pass:
         self.n_blocks = 0
         self.largest_block = 0
 
-    def _staging(self, wish: _Wish) -> Staging | None:
+    def largest_entries(self) -> int:
+        """Return how many entries a block holds at most."""
+        return LARGEST_BLOCK
+
+    def _staging(self, wish: Wish) -> Staging | ColumnKeeper | None:
         final = any(reduction.is_final for request in self.requests for reduction in request.reductions)
-        if not wish.stage or final or self.plan.repeats_rows:
+        if not wish.stage or self.plan.repeats_rows:
             return None
+        if final:
+            return ColumnKeeper(self.lead) if keeps_columns(self.lead, self.feed) else None
         columns = stage_columns(self.lead, self.feed, reuse=wish.reuse and len(self.requests) == 1)
         return None if columns is None else Staging(self.lead, self.plan, columns)
 
@@ -110,24 +127,33 @@ class _Pass:
         """Bytes of the partial results of one task."""
         return sum(reduction.partial_nbytes() for request in self.requests for reduction in request.reductions)
 
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether blocks are added one after the other to one partial result."""
+        return any(reduction.in_order for request in self.requests for reduction in request.reductions)
+
     def partials(self) -> list[list[Any]]:
         return [[reduction.partial() for reduction in request.reductions] for request in self.requests]
 
     def read(self, rows: Rows) -> list[Block]:
         """Fetch rows and make the block of each request."""
-        if self.stop.is_set():
-            raise _CancelledError
-        shown = self._fetch(rows)
+        shown = self.fetch(rows)
         blocks = [reader.read(part, rows) for reader, part in zip(self.readers, shown, strict=True)]
         nbytes = sum(part.indices.nbytes + part.data.nbytes for part in shown) + sum(block.nbytes for block in blocks)
+        self.count(rows, nbytes)
+        return blocks
+
+    def count(self, rows: Rows, nbytes: int) -> None:
+        """Take note of a block that was read."""
         with self.lock:
             self.n_blocks += 1
             self.bar.update(rows.source_rows.size)
             self.largest_block = max(self.largest_block, nbytes)
-        return blocks
 
-    def _fetch(self, rows: Rows) -> list[CSRBlock]:
+    def fetch(self, rows: Rows) -> list[CSRBlock]:
         """Return the stored values of the columns that each request shows."""
+        if self.stop.is_set():
+            raise _CancelledError
         if self.shared is not None:
             shown = fetch(self.feed, rows, self.shared)
             if self.staging is not None:
@@ -170,15 +196,23 @@ class _Pass:
             for request, ts, ps in zip(self.requests, totals, partials, strict=True)
         ]
 
+    def results(self, totals: list[list[Any]]) -> list[list[Any]]:
+        """Return what was asked for."""
+        return [
+            [reduction.result(total) for reduction, total in zip(request.reductions, ts, strict=True)]
+            for request, ts in zip(self.requests, totals, strict=True)
+        ]
+
     def run(self) -> list[list[Any]]:
         """Run all tasks and merge their results in order; stage what was read."""
         share = self.share
         try:
             with (
                 ACCOUNTANT.grant(beside=LIBRARIES, blocks=share.blocks_nbytes, partial_results=share.partials_nbytes),
+                BUFFERS.in_use(),
                 progress(self.lead.source.location, self.plan.n_rows) as self.bar,
             ):
-                totals = self._reduce()
+                totals = self.reduce()
         except BaseException:
             if self.staging is not None:
                 self.staging.discard()
@@ -187,8 +221,9 @@ class _Pass:
             self.staging.finish()
         return totals
 
-    def _reduce(self) -> list[list[Any]]:
-        if any(reduction.in_order for request in self.requests for reduction in request.reductions):
+    def reduce(self) -> list[list[Any]]:
+        """Return the results of all tasks, merged."""
+        if self.in_one_piece:
             totals = self.partials()
             rows = (rows for task in self.plan.tasks() for rows in self.plan.blocks(*task))
             with closing(self.in_order(self.read, ((r,) for r in rows))) as read:
@@ -221,18 +256,22 @@ class _Pass:
                     future.cancel()
 
 
-def _in_one_go(requests: Sequence[Request], staging: _Wish) -> tuple[_Pass, list[list[Any]]]:
+def make_pass(requests: Sequence[Request], staging: Wish) -> Pass:
+    """Return a pass on the device of the settings, or on the CPU where that does not cover it."""
+    if settings.device == "cpu":
+        return Pass(requests, staging)
+    from .device.run import pass_on_device
+
+    return pass_on_device(requests, staging)
+
+
+def _in_one_go(requests: Sequence[Request], staging: Wish) -> tuple[Pass, list[list[Any]]]:
     """Go through the rows once."""
-    this = _Pass(requests, staging)
-    totals = this.run()
-    results = [
-        [reduction.result(total) for reduction, total in zip(request.reductions, ts, strict=True)]
-        for request, ts in zip(requests, totals, strict=True)
-    ]
-    return this, results
+    this = make_pass(requests, staging)
+    return this, this.results(this.run())
 
 
-def _by_columns(requests: Sequence[Request], staging: _Wish) -> tuple[_Pass, list[list[Any]]]:
+def _by_columns(requests: Sequence[Request], staging: Wish) -> tuple[Pass, list[list[Any]]]:
     """Go through the columns of a column-compressed source, some at a time, and join what comes out."""
     (request,) = requests
     for reduction in request.reductions:
@@ -271,24 +310,29 @@ def run(requests: Sequence[Request], *, stage: bool = True, reuse: bool = False)
     bytes_before, started = lead.source.bytes_read, time.perf_counter()
     reductions = [reduction for request in requests for reduction in request.reductions]
     gene_major = len(requests) == 1 and reads_by_columns(lead) and all(r.by_columns for r in reductions)
+    gene_major = gene_major or any(r.needs_columns for r in reductions)
     with ExitStack() as stack:
         stack.enter_context(announce_compilation())
         if any(reduction.uses_blas for reduction in reductions):
             stack.enter_context(one_blas_thread())
-        this, results = (_by_columns if gene_major else _in_one_go)(requests, _Wish(stage, reuse))
-    record.add(
-        record.PassRecord(
-            location=lead.source.location,
-            reductions=tuple(type(reduction).__name__ for reduction in reductions),
-            n_rows=this.plan.n_rows,
-            n_blocks=this.n_blocks,
-            bytes_read=lead.source.bytes_read - bytes_before,
-            seconds=time.perf_counter() - started,
-            peak_buffer=this.share.n_threads * this.largest_block + this.share.partials_nbytes,
+        this, results = (_by_columns if gene_major else _in_one_go)(requests, Wish(stage, reuse))
+    if not isinstance(this.feed, RecentColumns):  # which are at hand: nothing is passed over
+        record.add(
+            record.PassRecord(
+                location=lead.source.location,
+                reductions=tuple(type(reduction).__name__ for reduction in reductions),
+                n_rows=this.plan.n_rows,
+                n_blocks=this.n_blocks,
+                bytes_read=lead.source.bytes_read - bytes_before,
+                seconds=time.perf_counter() - started,
+                peak_buffer=this.share.n_threads * this.largest_block + this.share.partials_nbytes,
+                device=this.device,
+                why_not_on_device=this.why_not_on_device,
+            )
         )
-    )
     for request in requests:
-        _report_zero_rows(request.matrix)
+        for matrix in below(request.matrix):
+            _report_zero_rows(matrix)
     return results
 
 

@@ -1,23 +1,26 @@
 """The stage: a compact copy of stored values, written by the pass that first reads them, read by those that follow.
 
 Each piece of some rows is held as column deltas and values, both in the narrowest types that hold them exactly,
-compressed by zstd (through blosc2). What is held are the values of the source: the chain of transforms is applied again
+compressed by zstd. What is held are the values of the source: the chain of transforms is applied again
 where they are read.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import blosc2
 import numpy as np
 
 from ..io.locks import ForkSafeLock
 from ..io.scratch import ScratchArray, ScratchSpaceError, lies_in_memory, room_for_copies
+from ..io.shuffle import shuffle, unshuffle
 from ..io.source import CSRBlock
+from ..io.zstd import compress, decompress_into
 from ..kernels import decode_deltas, encode_deltas, narrow_counts
 from ..memory import ACCOUNTANT
 from ..settings import format_bytes, settings
+from .buffers import BUFFERS
 from .feed import Feed
 
 if TYPE_CHECKING:
@@ -26,15 +29,13 @@ if TYPE_CHECKING:
     from ..io.source import Source
     from .choice import ColumnChoice
 
-__all__ = ["PIECE", "NoRoomError", "Stage", "StageWriter"]
+__all__ = ["PIECE", "NoRoomError", "Stage", "StageWriter", "narrow"]
 
 PIECE = 2**16
 """Entries of a piece, which is decoded as a whole."""
 
 _NO_MASK = np.empty(0, dtype=bool)
 _NO_MAP = np.empty(0, dtype=np.int32)
-
-blosc2.set_releasegil(True)  # or threads would decode one after the other
 
 
 class NoRoomError(Exception):
@@ -195,7 +196,7 @@ class Stage(Feed):
         column_map = _NO_MAP if choice is None else choice.map
         most = int(self._lengths[positions].sum())
         indptr = np.zeros(rows.size + 1, dtype=np.int64)
-        indices, data = np.empty(most, dtype=np.int32), np.empty(most)
+        indices, data = BUFFERS.empty(most, np.int32), BUFFERS.empty(most, np.float64)
         row = at = 0
         for k in np.unique(self.pieces(rows)):
             piece = self._pieces[k]
@@ -213,14 +214,16 @@ class Stage(Feed):
         return CSRBlock(indptr, indices[:at], data[:at])
 
     def _inflate(self, piece: _Piece, n: int) -> list[NDArray[Any]]:
-        """Return the `n` deltas and values of a piece."""
-        arrays = [np.empty(n, dtype=dtype) for dtype in piece.dtypes]
-        if n:
-            packed = memoryview(self._store.get(piece.offset, sum(piece.lengths)))
-            parts = packed[: piece.lengths[0]], packed[piece.lengths[0] :]
-            for part, array in zip(parts, arrays, strict=True):
-                blosc2.decompress2(part, dst=array, nthreads=1)
-        return arrays
+        """Return the `n` deltas and values of a piece, until this thread inflates the next."""
+        dtypes = [np.dtype(dtype) for dtype in piece.dtypes]
+        if not n:
+            return [np.empty(0, dtype) for dtype in dtypes]
+        packed = memoryview(self._store.get(piece.offset, sum(piece.lengths)))
+        parts = packed[: piece.lengths[0]], packed[piece.lengths[0] :]
+        return [
+            _unpack(part, _BUFFERS.take(name, n * dtype.itemsize), dtype)
+            for name, part, dtype in zip(("deltas", "values"), parts, dtypes, strict=True)
+        ]
 
     def close(self) -> None:
         """Give the space back."""
@@ -272,7 +275,7 @@ class StageWriter:
             stop = min(max(end, start + 1), n_rows)
             part = slice(indptr[start], indptr[stop])
             deltas = _deltas(indptr[start : stop + 1] - indptr[start], indices[part])
-            self._pieces.append(self._put(first + start, first + stop, deltas, _narrow(data[part])))
+            self._pieces.append(self._put(first + start, first + stop, deltas, narrow(data[part])))
             start = stop
 
     def _put(self, first: int, stop: int, deltas: NDArray[Any], values: NDArray[Any]) -> _Piece:
@@ -294,9 +297,34 @@ class StageWriter:
 
 def _pack(values: NDArray[Any]) -> bytes:
     # bytes of like significance side by side: most of the higher ones are zeros
-    layout = {"filters": [blosc2.Filter.SHUFFLE], "filters_meta": [0], "typesize": values.dtype.itemsize}
-    packed: bytes = blosc2.compress2(values, codec=blosc2.Codec.ZSTD, clevel=1, nthreads=1, **layout)
-    return packed
+    return compress(shuffle(values.view(np.uint8), values.dtype.itemsize))
+
+
+def _unpack(packed: memoryview, out: NDArray[np.uint8], dtype: np.dtype) -> NDArray[Any]:
+    if dtype.itemsize == 1:
+        decompress_into(packed, out)
+    else:
+        shuffled = _BUFFERS.take("shuffled", out.size)
+        decompress_into(packed, shuffled)
+        unshuffle(shuffled, dtype.itemsize, out)
+    return out.view(dtype)
+
+
+class _Buffers(threading.local):
+    """Arrays of a thread that are used again: taking new memory takes longer than to fill it."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.uint8]] = {}
+
+    def take(self, name: str, n_bytes: int) -> NDArray[np.uint8]:
+        """Return the array of that name, with what it happens to hold, which lasts until the next call."""
+        array = self._arrays.get(name)
+        if array is None or array.size < n_bytes:
+            array = self._arrays[name] = np.empty(max(n_bytes, 4 * PIECE), dtype=np.uint8)
+        return array[:n_bytes]
+
+
+_BUFFERS = _Buffers()
 
 
 def _deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[Any]:
@@ -308,7 +336,7 @@ def _deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[An
     return wide
 
 
-def _narrow(data: NDArray[Any]) -> NDArray[Any]:
+def narrow(data: NDArray[Any]) -> NDArray[Any]:
     """Hold values in the narrowest type that holds each exactly."""
     for dtype in (np.uint8, np.uint16, np.uint32):
         counts: NDArray[np.unsignedinteger[Any]] = np.empty(data.size, dtype=dtype)

@@ -11,6 +11,7 @@ from scanpy import logging as logg
 from ..memory import ACCOUNTANT
 from ..settings import settings
 from .feed import Feed, SourceFeed
+from .recent import RecentColumns, recent_feed, room
 from .stage import NoRoomError, StageWriter
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     from .choice import ColumnChoice
     from .plan import Plan, Rows
 
-__all__ = ["Staging", "choose_feed", "stage_columns"]
+__all__ = ["Staging", "choose_feed", "keeps_columns", "stage_columns"]
 
 IN_MEMORY = 2**25
 """Bytes of a stage that stays in memory, at most: a scratch file that was just written is read as fast, from the
 system's cache, and takes nothing from the process."""
 
-ALL = "all"
-"""All columns are to be staged."""
+FEW = 256
+"""Columns that are kept once they were brought into memory, at most."""
 
 
 def choose_feed(matrices: Sequence[OOMMatrix]) -> Feed:
@@ -40,6 +41,8 @@ def choose_feed(matrices: Sequence[OOMMatrix]) -> Feed:
     needed: NDArray[np.bool_] | None = np.zeros(lead.source.shape[1], dtype=bool)
     for matrix in matrices:
         needed = _with_columns_of(matrix, needed)
+    if (recent := recent_feed(lead, needed)) is not None:
+        return recent
     copy = lead.copies.narrowest(needed)
     return copy if isinstance(copy, Feed) else SourceFeed(lead.source)
 
@@ -62,8 +65,8 @@ def missing_totals(matrix: OOMMatrix) -> list[RowTotals]:
     return [totals for totals in matrix.chain.totals if np.isnan(totals.values[rows]).any()]
 
 
-def stage_columns(matrix: OOMMatrix, feed: Feed, *, reuse: bool) -> NDArray[np.intp] | str | None:
-    """Tell which columns a pass over `matrix` stages: the ascending numbers of some, :data:`ALL`, or None for nothing.
+def stage_columns(matrix: OOMMatrix, feed: Feed, *, reuse: bool) -> NDArray[np.intp] | slice | None:
+    """Tell which columns a pass over `matrix` stages: ascending numbers of some, `slice(None)`, or None for nothing.
 
     Those that are shown, where they are few and are known to be read again (`reuse`); all, where the source is slow
     to read.
@@ -74,8 +77,16 @@ def stage_columns(matrix: OOMMatrix, feed: Feed, *, reuse: bool) -> NDArray[np.i
     fed = source.shape[1] if feed.columns is None else feed.columns.size
     if reuse and shown is not None and 2 * shown.size <= fed and not matrix.selection.repeats_columns:
         return np.sort(shown)
-    slow = source.compression != "none" and source.format != "csc"
-    return ALL if slow and isinstance(feed, SourceFeed) else None
+    return slice(None) if source.is_slow and isinstance(feed, SourceFeed) else None
+
+
+def keeps_columns(matrix: OOMMatrix, feed: Feed) -> bool:
+    """Tell whether the columns that a pass over `matrix` shows are so few that they are kept in memory."""
+    shown = matrix.selection.columns
+    if shown is None or matrix.source.path is None or 0 in matrix.shape or isinstance(feed, RecentColumns):
+        return False
+    few = shown.size <= min(FEW, matrix.source.shape[1] // 2) and not matrix.selection.repeats_columns
+    return few and matrix.nbytes_in_memory <= room()
 
 
 class Staging:
@@ -93,12 +104,12 @@ class Staging:
         As :func:`stage_columns` has it, but not None.
     """
 
-    def __init__(self, matrix: OOMMatrix, plan: Plan, columns: NDArray[np.intp] | str) -> None:
+    def __init__(self, matrix: OOMMatrix, plan: Plan, columns: NDArray[np.intp] | slice) -> None:
         self._matrix = matrix
-        self.takes_all_columns = isinstance(columns, str)
+        self.takes_all_columns = isinstance(columns, slice)
         self._lock = threading.Lock()
         self._no_room: NoRoomError | None = None
-        chosen = None if isinstance(columns, str) else columns
+        chosen = None if isinstance(columns, slice) else columns
         in_memory = min(IN_MEMORY, ACCOUNTANT.available() // 16)
         self._writer = StageWriter(matrix.source, plan.rows, chosen, plan.n_rows, in_memory)
 

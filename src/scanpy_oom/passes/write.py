@@ -1,28 +1,52 @@
-"""Writing a matrix in a pass: blocks are read and transformed on threads, written in the order of the rows."""
+"""Writing a matrix in a pass: blocks are read and transformed on threads, and written in the order of the rows."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 from scipy import sparse
 
-from ..io.write import ArrayWriter, CSRWriter
+from ..io.csc import CSCSource
+from ..io.reorder import ScratchRows
+from ..io.scratch import check_scratch_space
+from ..io.write import ArrayWriter, CompressedWriter
+from .budget import LARGEST_BLOCK
+from .collect import CollectSparse
 from .reductions import Reduction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-    import h5py
+    import zarr
+    from numpy.typing import NDArray
 
     from ..matrix import OOMMatrix
     from .block import Block
 
-__all__ = ["Write"]
+__all__ = ["Write", "WriteColumns", "is_written_by_columns", "written_dense"]
+
+_dense_names: ContextVar[Collection[str]] = ContextVar("written_dense", default=())
+
+
+@contextmanager
+def written_dense(names: Collection[str]) -> Iterator[None]:
+    """Have matrices of these names, as ``"X"`` or ``"raw/X"``, written as arrays within the context."""
+    token = _dense_names.set(names)
+    try:
+        yield
+    finally:
+        _dense_names.reset(token)
 
 
 class Write(Reduction):
-    """Writes the values of a matrix whose rows are in the order of the source.
+    """Writes the values of a matrix.
+
+    Rows that are to be written in another order than that in which they are read go by way of scratch files.
 
     Parameters
     ----------
@@ -35,38 +59,144 @@ class Write(Reduction):
     in_order = True
     is_final = True
 
-    def __init__(self, parent: h5py.Group, name: str, dataset_kwargs: Mapping[str, Any]) -> None:
+    def __init__(self, parent: h5py.Group | zarr.Group, name: str, dataset_kwargs: Mapping[str, Any]) -> None:
         self._target = (parent, name)
         self._dataset_kwargs = dataset_kwargs
+        self._full_name = _full_name(parent, name)
+        self._writer: Any = None
+
+    def as_array(self, matrix: OOMMatrix) -> bool:
+        """Whether a matrix is written as an array: if it would be one in memory, or that was asked for."""
+        return matrix.is_dense or self._full_name in _dense_names.get()
 
     def prepare(self, matrix: OOMMatrix) -> None:
-        self._dense = matrix.is_dense
-        arguments = (*self._target, matrix.shape, matrix.dtype, self._dataset_kwargs)
-        self._writer: Any = ArrayWriter(*arguments) if self._dense else CSRWriter(*arguments)
-        columns = matrix.selection.columns
+        self._dense = self.as_array(matrix)
+        self._dtype, (n_rows, self._n_columns) = matrix.dtype, matrix.shape
+        rows, columns = matrix.selection.rows, matrix.selection.columns
         self._sorts = columns is not None and bool((np.diff(columns) < 0).any())
+        self._scratch: ScratchRows | None = None
+        if rows is not None and (np.diff(rows) < 0).any():
+            nbytes = n_rows * self._n_columns * self._dtype.itemsize if self._dense else matrix.nbytes_in_memory
+            check_scratch_space(nbytes, f"Writing {matrix!r}, whose rows were reordered,")
+            dtypes = [self._dtype] if self._dense else [np.dtype(np.int32), self._dtype]
+            self._scratch = ScratchRows(n_rows, dtypes)
+        kind = _writers(self._target[0])[0 if self._dense else 1]
+        self._writer = kind(*self._target, matrix.shape, self._dtype, self._dataset_kwargs)
 
     def partial(self) -> None:
         return None
 
     def update(self, partial: None, block: Block) -> None:
         if self._dense:
-            for _, rows in block.dense_rows():
-                self._writer.append(rows)
+            for start, rows in block.dense_rows():
+                self._put_dense(block.positions, start, rows.astype(self._dtype, copy=False))
             return
-        indptr, indices, values = block.indptr, block.indices, block.values
-        if block.background.size or self._sorts:
-            shape = (block.n_rows, block.n_columns)
-            whole = sparse.csr_matrix(
-                block.toarray() if block.background.size else (values, indices, indptr), shape=shape
-            )
-            whole.sort_indices()
-            indptr, indices, values = whole.indptr, whole.indices, whole.data
-        self._writer.append(indptr, indices, values)
+        indptr, indices, values = self._sparse(block)
+        values = values.astype(self._dtype, copy=False)
+        if self._scratch is None:
+            self._writer.append(indptr, indices, values)
+        else:
+            self._scratch.put(block.positions, np.diff(indptr), [indices, values])
+
+    def _put_dense(self, positions: slice | NDArray[np.intp], start: int, rows: NDArray[Any]) -> None:
+        if self._scratch is None:
+            self._writer.append(rows)
+        else:
+            assert not isinstance(positions, slice)
+            lengths = np.full(rows.shape[0], self._n_columns)
+            self._scratch.put(positions[start : start + rows.shape[0]], lengths, [rows.reshape(-1)])
+
+    def _sparse(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
+        if not block.background.size and not self._sorts:
+            return block.indptr, block.indices, block.values
+        content: Any = (block.values, block.indices, block.indptr)
+        shape = (block.n_rows, block.n_columns)
+        whole = sparse.csr_matrix(block.toarray() if block.background.size else content, shape=shape)
+        whole.sort_indices()
+        return whole.indptr, whole.indices, whole.data
 
     def merge(self, total: None, partial: None) -> None:
         return None
 
     def result(self, total: None) -> None:
-        if not self._dense:
-            self._writer.close()
+        if self._scratch is not None:
+            for lengths, arrays in self._scratch.take(LARGEST_BLOCK):
+                if self._dense:
+                    self._writer.append(arrays[0].reshape(lengths.size, self._n_columns))
+                else:
+                    self._writer.append(np.concatenate([[0], np.cumsum(lengths)]), *arrays)
+        self._writer.close()
+
+    def close(self) -> None:
+        """Let go of threads and scratch files, whether it came to its end or not."""
+        if self._writer is not None:
+            self._writer.discard()
+            if self._scratch is not None:
+                self._scratch.close()
+
+
+def is_written_by_columns(matrix: OOMMatrix, parent: h5py.Group | zarr.Group, name: str) -> bool:
+    """Tell whether `matrix` is column-compressed, as anndata would hold and write it in memory, and is written so."""
+    by_columns = matrix.format_in_memory == "csc" and isinstance(matrix.source, CSCSource)
+    dense = matrix.chain.background is not None or _full_name(parent, name) in _dense_names.get()
+    return by_columns and not dense and 0 not in matrix.shape
+
+
+class WriteColumns(Reduction):
+    """Writes the values of a column-compressed matrix, some columns at a time.
+
+    Parameters
+    ----------
+    parent, name, dataset_kwargs
+        As those of :class:`Write`.
+    matrix
+        The whole of it.
+    """
+
+    by_columns = needs_columns = True
+    is_final = True
+
+    def __init__(
+        self, parent: h5py.Group | zarr.Group, name: str, dataset_kwargs: Mapping[str, Any], matrix: OOMMatrix
+    ) -> None:
+        kind = _writers(parent)[1]
+        self._writer = kind(parent, name, matrix.shape, matrix.dtype, dataset_kwargs, "csc")
+        self._collect = CollectSparse("write")
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        if matrix.source.path is None:  # some of the columns
+            self._collect.prepare(matrix)
+
+    def partial(self) -> Any:
+        return self._collect.partial()
+
+    def update(self, partial: Any, block: Block) -> None:
+        self._collect.update(partial, block)
+
+    def merge(self, total: Any, partial: Any) -> Any:
+        return self._collect.merge(total, partial)
+
+    def result(self, total: Any) -> None:
+        columns = self._collect.result(total).tocsc()
+        self._writer.append(columns.indptr, columns.indices, columns.data)
+
+    def join(self, results: list[None]) -> None:
+        """Write what waits."""
+        self._writer.close()
+
+    def close(self) -> None:
+        """Let go of threads, whether it came to its end or not."""
+        self._writer.discard()
+
+
+def _full_name(parent: h5py.Group | zarr.Group, name: str) -> str:
+    return str(PurePosixPath(parent.name) / name).strip("/")
+
+
+def _writers(parent: h5py.Group | zarr.Group) -> tuple[Any, Any]:
+    """Return what writes arrays and what writes sparse matrices to the kind of file in which `parent` is."""
+    if isinstance(parent, h5py.Group):
+        return ArrayWriter, CompressedWriter
+    from ..io.zarr_write import ZarrArrayWriter, ZarrCompressedWriter
+
+    return ZarrArrayWriter, ZarrCompressedWriter

@@ -30,7 +30,7 @@ def _scanpy_axis_sum(x: Any) -> NDArray:
 def _probe(matrix: OOMMatrix) -> Any:
     """One value, held as scanpy would hold the matrix in memory."""
     one = np.ones((1, 1), dtype=matrix.dtype)
-    return one if matrix.is_dense else sparse.csr_matrix(one).asformat(matrix.source.format)
+    return one if matrix.is_dense else sparse.csr_matrix(one).asformat(matrix.format_in_memory)
 
 
 def axis_sum_dtype(matrix: OOMMatrix) -> np.dtype:

@@ -1,4 +1,4 @@
-"""Highly variable genes: :func:`scanpy.pp.highly_variable_genes`, flavors seurat and cell_ranger."""
+"""Highly variable genes: :func:`scanpy.pp.highly_variable_genes`; flavors seurat and cell_ranger."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from scanpy import logging as logg
 from scanpy._utils import sanitize_anndata
 from scanpy.preprocessing import _highly_variable_genes as scanpy_hvg
 
-from ..errors import UnsupportedOutOfMemory
 from ..matrix.transforms import Elementwise
 from ..passes import GroupMoments, Moments, Request, run
 from ..passes.outline import Outline, Step
 from ._compat import get_obs_rep
+from ._highly_variable_genes_seurat_v3 import (
+    FLAVORS,
+    highly_variable_genes_seurat_v3,
+    plan_highly_variable_genes_seurat_v3,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +48,7 @@ def highly_variable_genes(  # noqa: PLR0913
     filter_unexpressed_genes: bool | None = None,
     check_values: bool = True,
 ) -> pd.DataFrame | None:
-    """Annotate highly variable genes in one pass, for any number of batches.
+    """Annotate highly variable genes in one pass (seurat_v3: two), for any number of batches.
 
     See :func:`scanpy.pp.highly_variable_genes`.
     """
@@ -54,8 +58,20 @@ def highly_variable_genes(  # noqa: PLR0913
             "pass `inplace=False` if you want to return a `pd.DataFrame`."
         )
         raise ValueError(msg)
-    _check_flavor(flavor)
     start = logg.info("extracting highly variable genes")
+    if flavor in FLAVORS:
+        return highly_variable_genes_seurat_v3(
+            adata,
+            flavor=flavor,
+            layer=layer,
+            n_top_genes=n_top_genes,
+            batch_key=batch_key,
+            check_values=check_values,
+            span=span,
+            subset=subset,
+            inplace=inplace,
+        )
+    _check_flavor(flavor)
     cutoff = scanpy_hvg._Cutoffs.validate(
         n_top_genes=n_top_genes, min_disp=min_disp, max_disp=max_disp, min_mean=min_mean, max_mean=max_mean
     )
@@ -85,9 +101,12 @@ def plan_highly_variable_genes(
     layer: str | None = None,
     flavor: str = "seurat",
     batch_key: str | None = None,
+    check_values: bool = True,
     **_: Any,
 ) -> Outline:
     """Plan :func:`highly_variable_genes`."""
+    if flavor in FLAVORS:
+        return plan_highly_variable_genes_seurat_v3(adata, layer=layer, batch_key=batch_key, check_values=check_values)
     _check_flavor(flavor)
     x: OOMMatrix = get_obs_rep(adata, layer=layer)
     codes, n_groups = np.zeros(x.shape[0], dtype=np.int64), 1
@@ -99,9 +118,6 @@ def plan_highly_variable_genes(
 
 
 def _check_flavor(flavor: str) -> None:
-    if flavor in {"seurat_v3", "seurat_v3_paper"}:
-        reason = f"`flavor={flavor!r}` needs the clipped moments of counts, for which there is no pass"
-        raise UnsupportedOutOfMemory(reason)
     if flavor not in {"seurat", "cell_ranger"}:
         msg = '`flavor` needs to be "seurat" or "cell_ranger"'
         raise ValueError(msg)

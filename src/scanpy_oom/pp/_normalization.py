@@ -10,7 +10,7 @@ from scanpy import logging as logg
 from scanpy._utils import view_to_actual
 
 from ..errors import UnsupportedOutOfMemory
-from ..matrix.transforms import Cast, MultiplyRows, NormalizeTotal, RowTotals
+from ..matrix.transforms import ByRow, Cast, NormalizeTotal, RowTotals
 from ..passes import ENGINE, HighlyExpressed, Request, SetSums, outline, run
 from ..passes.outline import Outline, Step
 from ._compat import SCANPY_1_12, get_obs_rep, set_obs_rep
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..matrix import OOMMatrix
 
-__all__ = ["normalize_total", "plan_normalize_total"]
+__all__ = ["normalize_total", "percentages", "plan_normalize_total"]
 
 
 def normalize_total(  # noqa: PLR0913
@@ -51,6 +51,7 @@ def normalize_total(  # noqa: PLR0913
         adata = adata.copy()
     view_to_actual(adata)
     x = _counts(adata, layer, obsm)
+    _check_target(x, target_sum)
     start = logg.info("normalizing counts per cell")
 
     excluded = run(_highly_expressed(x, max_fraction))[0][0] if exclude_highly_expressed else None
@@ -89,6 +90,7 @@ def plan_normalize_total(
 ) -> Outline:
     """Plan :func:`normalize_total`."""
     x = _counts(adata, layer, obsm)
+    _check_target(x, target_sum)
     x.transform(NormalizeTotal(_row_totals(x, None, None), 1.0))  # refused where it would leave nothing sparse
     factors_wanted = key_added is not None or not inplace
     results = 8 * x.shape[0] if factors_wanted else 0
@@ -104,6 +106,12 @@ def plan_normalize_total(
     return Outline(steps, "" if steps else "row totals are known", results)
 
 
+def percentages(adata: AnnData, layer: str | None) -> tuple[OOMMatrix, OOMMatrix]:
+    """Return counts, and how many per cent of the counts of their cell they are; lazily."""
+    x = _counts(adata, layer, None)
+    return get_obs_rep(adata, layer=layer), _normalize(x, 100, None, factors_wanted=False)[0]
+
+
 def _counts(adata: AnnData, layer: str | None, obsm: str | None) -> OOMMatrix:
     """Return what is to be normalised, as floating-point numbers."""
     x: OOMMatrix = get_obs_rep(adata, layer=layer, obsm=obsm)
@@ -111,6 +119,12 @@ def _counts(adata: AnnData, layer: str | None, obsm: str | None) -> OOMMatrix:
         reason = "booleans are no counts, and what becomes of them depends on how they are held"
         raise UnsupportedOutOfMemory(reason)
     return x.transform(Cast(np.dtype(np.float32))) if x.dtype.kind in "iu" else x
+
+
+def _check_target(x: OOMMatrix, target_sum: float | None) -> None:
+    if target_sum == 0 and x.is_dense:
+        reason = "with a target of 0 scanpy makes NaN of the zeros in cells without counts"
+        raise UnsupportedOutOfMemory(reason)
 
 
 def _highly_expressed(x: OOMMatrix, max_fraction: float) -> list[Request]:
@@ -144,7 +158,7 @@ def _normalize(
         target_sum = _median(totals.astype(x.dtype), dense=x.is_dense)
     if totals is not None and not _is_stored(x):
         factors = totals.astype(x.dtype) / x.dtype.type(target_sum)
-        return x.transform(MultiplyRows(factors + (factors == 0), x.dtype, divide=True)), factors
+        return x.transform(ByRow("divide", factors + (factors == 0), x.dtype)), factors
     step = NormalizeTotal(_row_totals(x, totals, excluded), float(target_sum))
     rows = slice(None) if x.selection.rows is None else x.selection.rows
     return x.transform(step), None if totals is None else step.factors(rows, x.dtype)

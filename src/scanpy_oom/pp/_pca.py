@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..matrix import OOMMatrix
     from ..passes.eigen import Decomposition
 
-__all__ = ["pca", "plan_pca"]
+__all__ = ["How", "fit_components", "pca", "plan_pca"]
 
 MOST_COLUMNS = 5000
 """Columns up to which the Gram matrix is held."""
@@ -85,6 +85,14 @@ def pca(  # noqa: PLR0913
     of columns is applied by streaming passes. Matrices of less than 50 MB go to scikit-learn instead, in one pass. The
     solver `'randomized'` gives what scikit-learn's gives for the same `random_state`; `chunked=True` streams chunks to
     scikit-learn's incremental PCA. See :func:`scanpy.pp.pca`.
+
+    Notes
+    -----
+    Of more than 5,000 columns, all genes say, the Gram matrix is not held. Then there is one pass for the moments, one
+    for each product with a block of `n_comps + 10` vectors until the components have converged (the slower their
+    variances fall, the more), and one to project. Each pass reads the compact copy that the first has left, and
+    multiplies each stored value with each vector, twice. Beside blocks and partial results, memory is taken for a basis
+    of at least `4 * n_comps + 30` vectors, three times: some 170 MB at 30,000 columns and 50 components.
     """
     if chunked:
         return _chunked(**{name: value for name, value in locals().items() if name != "chunked"})
@@ -100,7 +108,8 @@ def pca(  # noqa: PLR0913
     logg.info(f"    with n_comps={n_comps}")
     x: OOMMatrix = get_obs_rep(selected, layer=layer, obsm=obsm)
     random = check_random_state(random_state)
-    fit = _fit(x, n_comps, random, svd_solver, zero_center=zero_center, dtype=np.dtype(dtype))
+    how = How(random, svd_solver, zero_center=zero_center, dtype=np.dtype(dtype), masked=mask is not None)
+    fit = fit_components(x, n_comps, how)
     x_pca = fit.x_pca.astype(dtype, copy=False)
     if not returns_anndata:
         logg.info("    finished", time=start)
@@ -114,6 +123,11 @@ def pca(  # noqa: PLR0913
     } | {name: value for name, value in (("layer", layer), ("obsm", obsm)) if value is not None}
     _store(adata, keys, x_pca, fit, mask, params)
     logg.info("    finished", time=start)
+    _log_added(keys)
+    return adata if copy else None
+
+
+def _log_added(keys: tuple[str, str, str]) -> None:
     logg.debug(
         "and added\n"
         f"    {keys[0]!r}, the PCA coordinates (adata.obs)\n"
@@ -121,7 +135,6 @@ def pca(  # noqa: PLR0913
         f"    'pca_variance', the variance / eigenvalues (adata.uns[{keys[2]!r}])\n"
         f"    'pca_variance_ratio', the variance ratio (adata.uns[{keys[2]!r}])"
     )
-    return adata if copy else None
 
 
 def plan_pca(  # noqa: PLR0913
@@ -239,32 +252,33 @@ def _store(
     adata.uns[keys[2]] = uns
 
 
-def _fit(
-    x: OOMMatrix,
-    k: int,
-    random: np.random.RandomState,
-    svd_solver: str | None,
-    *,
-    zero_center: bool,
-    dtype: np.dtype,
-) -> _Fit:
-    """Fit; coordinates may come in `dtype`, rounded once, so that those of double precision need not be held."""
-    check_solver(x, svd_solver)
+class How(NamedTuple):
+    """How to fit: coordinates may come in `dtype`, rounded once, so that those of double precision need not be held."""
+
+    random: np.random.RandomState
+    svd_solver: str | None
+    zero_center: bool
+    dtype: np.dtype
+    masked: bool
+
+
+def fit_components(x: OOMMatrix, k: int, how: How) -> _Fit:
+    check_solver(x, how.svd_solver)
     if x.nbytes_in_memory <= SMALL:
-        return _fit_small(x, k, random, svd_solver, zero_center=zero_center)
-    solver = negotiated_solver(x, k, svd_solver, zero_center=zero_center)
+        return _fit_small(x, k, how)
+    solver = negotiated_solver(x, k, how.svd_solver, zero_center=how.zero_center)
     check_n_components(x, k, solver)
-    gram, total = _gram(x, zero_center=zero_center)
+    gram, total = _gram(x, zero_center=how.zero_center)
     single = x.dtype == np.float32
     if solver == "randomized":
-        n_iter = n_iterations(x, k, zero_center=zero_center)
-        found = randomized_decomposition(gram, k, random, n_iter=n_iter, single=single)
+        n_iter = n_iterations(x, k, zero_center=how.zero_center)
+        found = randomized_decomposition(gram, k, how.random, n_iter=n_iter, single=single)
     else:
         with ACCOUNTANT.reserve(workspace=0 if isinstance(gram, ExplicitGram) else _lanczos_nbytes(x, k)):
-            found = leading_eigenpairs(gram, k, random, _most_vectors(x, k))
+            found = leading_eigenpairs(gram, k, how.random, _most_vectors(x, k))
     fit_dtype = np.dtype(np.float32 if single else np.float64)
-    out_dtype = dtype if zero_center and not single else fit_dtype
-    return _finish(x, gram, found, total, zero_center=zero_center, dtype=fit_dtype, out_dtype=out_dtype)
+    out_dtype = how.dtype if how.zero_center and not single else fit_dtype
+    return _finish(x, gram, found, total, zero_center=how.zero_center, dtype=fit_dtype, out_dtype=out_dtype)
 
 
 def _most_vectors(x: OOMMatrix, k: int) -> int:
@@ -277,17 +291,18 @@ def _lanczos_nbytes(x: OOMMatrix, k: int) -> int:
     return 3 * 8 * x.shape[1] * _most_vectors(x, k)
 
 
-def _fit_small(
-    x: OOMMatrix, k: int, random: np.random.RandomState, svd_solver: str | None, *, zero_center: bool
-) -> _Fit:
+def _fit_small(x: OOMMatrix, k: int, how: How) -> _Fit:
     """Fit scikit-learn's own estimator, as scanpy does."""
-    name = estimator_solver(x, svd_solver, zero_center=zero_center)
-    if zero_center:
-        estimator = PCA(n_components=k, svd_solver=name, random_state=random)
+    name = estimator_solver(x, how.svd_solver, zero_center=how.zero_center)
+    if how.zero_center:
+        estimator = PCA(n_components=k, svd_solver=name, random_state=how.random)
     else:
-        estimator = TruncatedSVD(n_components=k, algorithm=name, random_state=random)
+        estimator = TruncatedSVD(n_components=k, algorithm=name, random_state=how.random)
+    values = ENGINE.collect(x, dense=x.is_dense, what="pca")
+    if x.is_dense and how.masked:
+        values = np.asfortranarray(values)  # as NumPy takes columns: the last bits of products depend on it
     fit = _Fit()
-    fit.x_pca = estimator.fit_transform(ENGINE.collect(x, dense=x.is_dense, what="pca"))
+    fit.x_pca = estimator.fit_transform(values)
     fit.components = estimator.components_
     fit.variance, fit.variance_ratio = estimator.explained_variance_, estimator.explained_variance_ratio_
     return fit

@@ -117,7 +117,7 @@ def _scale(
     # as in memory: a centred sparse matrix becomes a dense one, in double precision since the means are
     becomes_dense = zero_center and mask is None
     # and so does what a column-compressed one holds, which is divided by a product of matrices
-    by_product = not zero_center and mask is None and x.source.format == "csc" and not x.is_dense
+    by_product = not zero_center and mask is None and x.format_in_memory == "csc"
     floating = x.dtype if x.dtype.kind == "f" and not by_product else np.dtype(np.float64)
     step = Scale(
         mean=mean if zero_center else None,

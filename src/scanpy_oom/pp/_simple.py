@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
     from ..matrix import OOMMatrix
 
-__all__ = ["filter_cells", "filter_genes", "log1p", "plan_filter_cells", "plan_filter_genes", "plan_log1p"]
+__all__ = [
+    "filter_cells",
+    "filter_genes",
+    "log1p",
+    "plan_filter_cells",
+    "plan_filter_genes",
+    "plan_log1p",
+    "plan_sqrt",
+    "sqrt",
+]
 
 
 def filter_cells(
@@ -199,3 +208,25 @@ def _log1p(x: OOMMatrix, base: float | None) -> OOMMatrix:
     dtype = x.dtype if kept else np.dtype(np.float64)
     x = x.transform(Elementwise("log1p", dtype=dtype))
     return x if base is None else x.transform(Elementwise("divide", np.log(base), dtype))
+
+
+def sqrt(
+    data: AnnData | OOMMatrix, *, copy: bool = False, chunked: bool = False, chunk_size: int | None = None
+) -> AnnData | OOMMatrix | None:
+    """Take the square root of the data matrix, lazily.
+
+    As in scanpy, `chunked=True` keeps the dtype of X; `chunk_size` changes nothing. See :func:`scanpy.pp.sqrt`.
+    """
+    if not isinstance(data, AnnData):
+        return data.transform(Elementwise("sqrt"))
+    adata = data.copy() if copy else data
+    view_to_actual(adata)
+    x: OOMMatrix = adata.X
+    rooted = x.transform(Elementwise("sqrt"))
+    adata.X = rooted.astype(x.dtype) if chunked else rooted
+    return adata if copy else None
+
+
+def plan_sqrt(data: AnnData, **_: Any) -> Outline:
+    """Plan :func:`sqrt`."""
+    return Outline([], "values are computed when they are read")

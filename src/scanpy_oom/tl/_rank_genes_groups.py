@@ -12,86 +12,22 @@ from scanpy import _utils
 from scanpy import logging as logg
 from scanpy._utils import get_literal_vals
 from scanpy.get import _check_mask
-from scanpy.tools._rank_genes_groups import _Method, _RankGenes
+from scanpy.tools._rank_genes_groups import _Method
 
 from ..errors import UnsupportedOutOfMemory
-from ..matrix.selection import normalize_axis_index
-from ..passes import GroupMoments, GroupWelford, Request, run
-from ..passes.extrema import ExtremaReduction
 from ..passes.outline import Outline, Step
-from ..pp._compat import SCANPY_1_12
+from ._group_tests import GroupTests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from ..matrix import OOMMatrix
 
 __all__ = ["plan_rank_genes_groups", "rank_genes_groups"]
 
 _CORRECTIONS = {"benjamini-hochberg", "bonferroni"}
 _DTYPES = {"names": "O", "scores": "float32", "logfoldchanges": "float32", "pvals": "float64", "pvals_adj": "float64"}
-
-
-class _GroupStatistics(_RankGenes):
-    """scanpy's tests on statistics that one pass gathers for all groups."""
-
-    X: OOMMatrix
-    var_names: pd.Index
-
-    def __init__(self, adata: Any, groups: Any, groupby: str, *, mask_var: NDArray | None, **arguments: Any) -> None:
-        super().__init__(adata, groups, groupby, mask_var=None, **arguments)
-        self.mask_var = mask_var
-        if mask_var is not None:
-            self.X = self.X.select(None, normalize_axis_index(mask_var, self.X.shape[1]))
-            self.var_names = self.var_names[mask_var]
-        self.n_groups = self.groups_masks_obs.shape[0]
-        # cells of no selected group are a group of their own: they count among the rest
-        self.codes = np.full(self.X.shape[0], self.n_groups, dtype=np.int64)
-        for group, mask in enumerate(self.groups_masks_obs):
-            self.codes[mask] = group
-
-    def requests(self) -> list[Request]:
-        """Ask for the statistics, and what kind of numbers there are."""
-        statistics = (GroupWelford if SCANPY_1_12 else GroupMoments)(self.codes, self.n_groups + 1)
-        return [Request(self.X, [statistics, ExtremaReduction()])]
-
-    def gather(self) -> None:
-        """Make the pass."""
-        self.statistics, values = run(self.requests())[0]
-        self.is_count_data = values.all_whole and not values.any_negative
-
-    def _basic_stats(self, *, need_var: bool = True) -> None:
-        if SCANPY_1_12:
-            self._stats_by_welford()
-        else:
-            self._stats_by_sums()
-
-    def _stats_by_sums(self) -> None:
-        """As scanpy 1.11: sums of the group, and of all others."""
-        k, moments = self.n_groups, self.statistics
-        mean, var = moments.mean_var()
-        self.means, self.vars = mean[:k], var[:k]
-        self.pts = moments.nnz[:k] / moments.n[:k, None] if self.comp_pts else None
-        if self.ireference is None:
-            rest = moments.complement(k)
-            self.means_rest, self.vars_rest = rest.mean_var()
-            self.pts_rest = rest.nnz / rest.n[:, None] if self.comp_pts else None
-
-    def _stats_by_welford(self) -> None:
-        """As scanpy 1.12: running means, those of all others joined from the groups."""
-        k, found = self.n_groups, self.statistics
-        n = found.n
-        with np.errstate(invalid="ignore", divide="ignore"):  # a group of one cell has no variance
-            var = found.var * (n / np.where(n > 1, n - 1, np.nan))[:, None]
-        self.means, self.vars = found.mean[:k], var[:k]
-        self.pts = found.nnz[:k] / n[:k, None] if self.comp_pts else None
-        if self.ireference is None:
-            m2 = var * (n[:, None] - 1)
-            m2[n <= 1] = 0.0
-            nnz = found.nnz.astype(np.float64)
-            self._derive_rest_stats(n, found.mean, m2, nnz, k, need_var=True)
 
 
 def rank_genes_groups(  # noqa: PLR0913
@@ -126,7 +62,7 @@ def rank_genes_groups(  # noqa: PLR0913
     _check_methods(method, corr_method)
     adata = adata.copy() if copy else adata
     _utils.sanitize_anndata(adata)
-    test = _GroupStatistics(
+    test = GroupTests(
         adata,
         _groups_order(adata, groupby, groups, reference),
         groupby,
@@ -135,6 +71,7 @@ def rank_genes_groups(  # noqa: PLR0913
         use_raw=use_raw,
         layer=layer,
         comp_pts=pts,
+        method=method,
     )
     test.gather()
     if test.is_count_data:
@@ -158,6 +95,11 @@ def rank_genes_groups(  # noqa: PLR0913
         "corr_method": corr_method,
     }
     adata.uns[key_added] = {"params": params, **_tables(test)}
+    _log_added(key_added, start)
+    return adata if copy else None
+
+
+def _log_added(key_added: str, start: Any) -> None:
     logg.info(
         "    finished",
         time=start,
@@ -170,7 +112,6 @@ def rank_genes_groups(  # noqa: PLR0913
             "    'pvals_adj', sorted np.recarray to be indexed by group ids"
         ),
     )
-    return adata if copy else None
 
 
 def plan_rank_genes_groups(  # noqa: PLR0913
@@ -198,8 +139,8 @@ def plan_rank_genes_groups(  # noqa: PLR0913
     names = ("uns", "X", "raw", "layers", "var_names")
     seen: Any = SimpleNamespace(obs=labels.obs, **{name: getattr(adata, name) for name in names})
     order = _groups_order(seen, groupby, groups, reference)
-    where = {"reference": reference, "use_raw": use_raw, "layer": layer}
-    test = _GroupStatistics(seen, order, groupby, mask_var=var_mask, **where)
+    where: dict[str, Any] = {"reference": reference, "use_raw": use_raw, "layer": layer, "method": _covered(method)}
+    test = GroupTests(seen, order, groupby, mask_var=var_mask, **where)
     n_columns = test.X.shape[1]
     n_genes = n_columns if n_genes is None else min(n_genes, n_columns)
     # a name, two numbers of four bytes and two of eight for each gene; fractions of cells, of group and rest
@@ -219,8 +160,8 @@ def _uses_raw(adata: AnnData, use_raw: bool | None) -> bool:  # noqa: FBT001
 def _covered(method: str | None) -> str:
     """Return the method's name; raise if it is run in memory alone."""
     method = "t-test" if method is None else method
-    if method in {"wilcoxon", "logreg"}:
-        reason = f"`method={method!r}` needs all values of a gene at once, for which there is no pass"
+    if method == "logreg":
+        reason = "`method='logreg'` is scikit-learn's, which goes through all values many times"
         raise UnsupportedOutOfMemory(reason)
     return method
 
@@ -254,7 +195,7 @@ def _groups_order(adata: AnnData, groupby: str, groups: Any, reference: str) -> 
     return order
 
 
-def _tables(test: _GroupStatistics) -> dict[str, Any]:
+def _tables(test: GroupTests) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     names = [str(name) for name in test.groups_order]
     for key, fractions in (("pts", test.pts), ("pts_rest", test.pts_rest)):

@@ -1,0 +1,75 @@
+"""Every scanpy function that runs out of memory, each on an object that was just opened and prepared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scanpy as sc
+
+from scanpy_oom.dispatch.table import BUILTIN
+
+
+def open_(file):
+    adata = sc.read_h5ad(file, backed="oom")
+    adata.var["mt"] = adata.var_names.str.startswith("MT-")
+    adata.obs["depth"] = np.log1p(np.arange(adata.n_obs))
+    return adata
+
+
+def lognormal(file):
+    adata = open_(file)
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    return adata
+
+
+def variable(file):
+    """The first 2,000 genes, normalised: what regression and components are for."""
+    return lognormal(file)[:, :2000].copy()
+
+
+CASES = {
+    "experimental.pp.highly_variable_genes": (
+        open_,
+        lambda a: sc.experimental.pp.highly_variable_genes(a, flavor="pearson_residuals", n_top_genes=2000),
+    ),
+    "pp.calculate_qc_metrics": (open_, lambda a: sc.pp.calculate_qc_metrics(a, qc_vars=["mt"], inplace=True)),
+    "pp.combat": (variable, lambda a: sc.pp.combat(a, key="batch")),
+    "pp.downsample_counts": (open_, lambda a: sc.pp.downsample_counts(a, counts_per_cell=1000)),
+    "pp.filter_cells": (open_, lambda a: sc.pp.filter_cells(a, min_genes=200)),
+    "pp.filter_genes": (open_, lambda a: sc.pp.filter_genes(a, min_cells=3)),
+    "pp.filter_genes_dispersion": (open_, lambda a: sc.pp.filter_genes_dispersion(a, n_top_genes=2000)),
+    "pp.highly_variable_genes": (lognormal, lambda a: sc.pp.highly_variable_genes(a, n_top_genes=2000)),
+    "pp.log1p": (open_, sc.pp.log1p),
+    "pp.normalize_per_cell": (open_, sc.pp.normalize_per_cell),
+    "pp.normalize_total": (open_, sc.pp.normalize_total),
+    "pp.pca": (variable, lambda a: sc.pp.pca(a, n_comps=50)),
+    "pp.regress_out": (variable, lambda a: sc.pp.regress_out(a, ["depth"])),
+    "pp.scale": (lognormal, lambda a: sc.pp.scale(a, max_value=10)),
+    "pp.sqrt": (open_, sc.pp.sqrt),
+    "tl.rank_genes_groups": (lognormal, lambda a: sc.tl.rank_genes_groups(a, "cell_type", method="t-test")),
+}
+
+MORE = {
+    "pp.highly_variable_genes seurat_v3": (
+        open_,
+        lambda a: sc.pp.highly_variable_genes(a, flavor="seurat_v3", n_top_genes=2000),
+    ),
+    "tl.rank_genes_groups wilcoxon": (
+        lognormal,
+        lambda a: sc.tl.rank_genes_groups(a, "cell_type", method="wilcoxon"),
+    ),
+}
+"""Other ways of some of them, with kernels of their own."""
+
+
+def test_every_override_is_measured():
+    implemented = {override.function for override in BUILTIN if override.implementation is not None}
+    assert implemented <= CASES.keys()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted([*CASES, *MORE]))
+def test_override(name, counts_file, benchmark):
+    prepare, call = (CASES | MORE)[name]
+    benchmark.pedantic(call, setup=lambda: ((prepare(counts_file),), {}), rounds=3, warmup_rounds=1)

@@ -1,0 +1,65 @@
+"""Every reduction: one pass over a file, and over the stage that a pass has left."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pytest
+
+from scanpy_oom import passes
+from scanpy_oom.passes import Reduction, Request, run
+
+N_CELLS, N_GENES, K = 8_000, 20_000, 50
+RNG = np.random.default_rng(0)
+DRAWN = np.sort(RNG.choice(1_000_000, 500_000, replace=False))
+
+CASES = {
+    "AxisStatistics": lambda codes: passes.AxisStatistics(),
+    "ClassSums": lambda codes: passes.ClassSums(),
+    "ColumnExtrema": lambda codes: passes.ColumnExtrema(),
+    "DownsampleRows": lambda codes: passes.DownsampleRows(
+        np.full(N_CELLS, 1000), seed=0, replace=False, sum_dtype=np.dtype(np.float32)
+    ),
+    "DownsampleTotal": lambda codes: passes.DownsampleTotal(DRAWN, None),
+    "Gram": lambda codes: passes.Gram(),
+    "GramProduct": lambda codes: passes.GramProduct(RNG.random((N_GENES, K)), None),
+    "GroupClippedSums": lambda codes: passes.GroupClippedSums(codes, np.full((codes.max() + 1, N_GENES), 3.0)),
+    "GroupMoments": lambda codes: passes.GroupMoments(codes, codes.max() + 1),
+    "GroupRanks": lambda codes: passes.GroupRanks(codes, codes.max() + 1),
+    "GroupWelford": lambda codes: passes.GroupWelford(codes, codes.max() + 1),
+    "HighlyExpressed": lambda codes: passes.HighlyExpressed(0.05),
+    "LeftProduct": lambda codes: passes.LeftProduct(RNG.random((N_CELLS, K))),
+    "RightProduct": lambda codes: passes.RightProduct(RNG.random((N_GENES, K))),
+    "SetSums": lambda codes: passes.SetSums(RNG.random((N_GENES, 3)) < 0.05),
+    "SingleTotal": lambda codes: passes.SingleTotal(),
+    "TopSums": lambda codes: passes.TopSums(np.array([50, 100, 200, 500])),
+}
+
+VARIABLE = {"Gram"}
+"""Reductions that are not for all genes: they are measured on 2,000."""
+
+
+def test_every_reduction_is_measured():
+    classes = (getattr(passes, name) for name in passes.__all__)
+    found = [c.__name__ for c in classes if isinstance(c, type) and issubclass(c, Reduction) and c is not Reduction]
+    assert sorted(found) == sorted(CASES)
+
+
+def opened(file, name):
+    matrix = ad.read_h5ad(file, backed="oom").X
+    return matrix.select(columns=np.arange(2000)) if name in VARIABLE else matrix
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_pass_over_the_file(name, counts_file, codes, benchmark):
+    """From opening the file: nothing is known of it, and a stage is left."""
+    benchmark.pedantic(
+        lambda: run([Request(opened(counts_file, name), [CASES[name](codes)])]), rounds=3, warmup_rounds=1
+    )
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_pass_over_the_stage(name, counts_file, codes, benchmark):
+    matrix = opened(counts_file, name)
+    run([Request(matrix, [passes.AxisStatistics()])], reuse=True)
+    benchmark.pedantic(lambda: run([Request(matrix, [CASES[name](codes)])]), rounds=3, warmup_rounds=1)

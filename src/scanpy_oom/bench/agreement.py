@@ -1,0 +1,66 @@
+"""How far backends agree, from what their runs have saved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+
+from .results import Agreement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["compare"]
+
+
+def compare(dataset: str, backend: str, reference: str, files: Mapping[str, Path]) -> Agreement:
+    """Compare the results of two backends on the cells that both have kept.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set.
+    backend, reference
+        Names of the backends.
+    files
+        The `result.npz` of each.
+    """
+    with np.load(files[reference]) as a, np.load(files[backend]) as b:
+        _, left, right = np.intersect1d(a["cells"], b["cells"], assume_unique=True, return_indices=True)
+        record = Agreement(
+            dataset, backend, reference, cells=_shared(a["cells"], b["cells"]), genes=_shared(a["genes"], b["genes"])
+        )
+        if "pca" in a and "pca" in b and left.size:
+            x, y = a["pca"][left].astype(float), b["pca"][right].astype(float)
+            record.components, record.subspace = smallest_correlation(x, y), canonical_correlation(x, y)
+        if "clusters" in a and "clusters" in b and left.size:
+            record.clusters = float(adjusted_rand_score(a["clusters"][left], b["clusters"][right]))
+    return record
+
+
+def _shared(a: NDArray[np.str_], b: NDArray[np.str_]) -> float:
+    """Return the share of the names in either that are in both; 1 if there are none."""
+    either = np.union1d(a, b).size
+    return np.intersect1d(a, b).size / either if either else 1.0
+
+
+def smallest_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the smallest absolute correlation of columns with the same number."""
+    n = min(x.shape[1], y.shape[1])
+    x, y = x[:, :n] - x[:, :n].mean(axis=0), y[:, :n] - y[:, :n].mean(axis=0)
+    norms = np.linalg.norm(x, axis=0) * np.linalg.norm(y, axis=0)
+    return float(np.min(np.abs((x * y).sum(axis=0)) / norms))
+
+
+def canonical_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the mean correlation of the closest directions in the spaces that the columns span.
+
+    These are the singular values of the product of orthonormal bases of both.
+    """
+    bases = [np.linalg.qr(z - z.mean(axis=0))[0] for z in (x, y)]
+    return float(np.linalg.svd(bases[0].T @ bases[1], compute_uv=False).mean())

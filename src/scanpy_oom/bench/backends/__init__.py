@@ -1,0 +1,56 @@
+"""What runs the steps: one class a backend, each in a module of its own, which only the measured process imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .memory import Workflow
+
+__all__ = ["BACKENDS", "Backend"]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way of running the workflow.
+
+    Attributes
+    ----------
+    name
+        As on the command line, and of the module.
+    label
+        As in tables and figures.
+    package
+        What must be installed for it beyond this package's own requirements.
+    is_active
+        Whether scanpy-oom is at work in it.
+    """
+
+    name: str
+    label: str
+    package: str | None = None
+    is_active: bool = False
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it can be run."""
+        return self.package is None or find_spec(self.package) is not None
+
+    def load(self) -> type[Workflow]:
+        """Import what runs it."""
+        found: type[Workflow] = import_module(f".{self.name}", __name__).Workflow
+        return found
+
+
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend("memory", "scanpy in memory"),
+        Backend("oom", "scanpy-oom", is_active=True),
+        Backend("dask", "scanpy with Dask", "dask"),
+        Backend("anndataoom", "anndataoom", "anndataoom"),
+    )
+}

@@ -1,0 +1,137 @@
+"""scanpy, in memory: the calls that the other backends share or replace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import scanpy as sc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ..recipe import Recipe
+
+__all__ = ["Workflow"]
+
+
+@dataclass
+class Workflow:
+    """The steps, as methods.
+
+    Parameters
+    ----------
+    file
+        An h5ad with counts in X.
+    out
+        Folder for plots and for what is written.
+    recipe
+        Arguments of the steps.
+    groups
+        Column of obs whose groups are characterised.
+    """
+
+    file: Path
+    out: Path
+    recipe: Recipe
+    groups: str
+    adata: Any = field(init=False)
+
+    def step(self, name: str) -> Callable[[], None]:
+        """Return what takes the step of this name."""
+        found: Callable[[], None] = getattr(self, name.replace("-", "_"))
+        return found
+
+    def read(self) -> None:
+        self.adata = sc.read_h5ad(self.file)
+        self.adata.var_names_make_unique()
+
+    def qc(self) -> None:
+        self.adata.var["mt"] = self.adata.var_names.str.upper().str.startswith("MT-")
+        sc.pp.calculate_qc_metrics(self.adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True)
+
+    def filter(self) -> None:
+        sc.pp.filter_cells(self.adata, min_genes=self.recipe.min_genes)
+        sc.pp.filter_genes(self.adata, min_cells=self.recipe.min_cells)
+        obs = self.adata.obs
+        keep = (obs["pct_counts_mt"] <= self.recipe.max_mt) & (obs["total_counts"] >= self.recipe.min_counts)
+        self.adata = self.adata[keep].copy()
+
+    def normalize(self) -> None:
+        if self.recipe.keeps_counts:
+            self.adata.layers["counts"] = self.adata.X.copy()
+        sc.pp.normalize_total(self.adata, target_sum=self.recipe.target_sum)
+
+    def log1p(self) -> None:
+        sc.pp.log1p(self.adata)
+
+    def hvg(self) -> None:
+        pearson = self.recipe.flavor == "pearson_residuals"
+        function = sc.experimental.pp.highly_variable_genes if pearson else sc.pp.highly_variable_genes
+        counts = {"layer": "counts"} if self.recipe.keeps_counts else {}
+        function(self.adata, flavor=self.recipe.flavor, n_top_genes=self.recipe.n_top_genes, **counts)
+
+    def subset(self) -> None:
+        self.adata.raw = self.adata
+        self.adata = self.adata[:, self.adata.var["highly_variable"]].copy()
+
+    def scale(self) -> None:
+        sc.pp.scale(self.adata, max_value=10)
+
+    def pca(self) -> None:
+        sc.pp.pca(self.adata, n_comps=self.recipe.n_comps)
+
+    def neighbors(self) -> None:
+        sc.pp.neighbors(self.adata, n_neighbors=self.recipe.n_neighbors)
+
+    def umap(self) -> None:
+        sc.tl.umap(self.adata)
+
+    def leiden(self) -> None:
+        sc.tl.leiden(self.adata, flavor="igraph", n_iterations=2, directed=False)
+
+    def t_test(self) -> None:
+        sc.tl.rank_genes_groups(self.adata, self.groups, method="t-test")
+
+    def wilcoxon(self) -> None:
+        sc.tl.rank_genes_groups(self.adata, self.groups, method="wilcoxon", key_added="wilcoxon")
+
+    def plot(self) -> None:
+        variable = self.adata.var_names[0]
+        raw = [gene for gene in self.adata.raw.var_names if gene not in set(self.adata.var_names)]
+        genes = [variable, *raw[:2]]
+        sc.pl.umap(self.adata, color=[self.groups, *genes[:2]], show=False)
+        self._save_figure("umap")
+        sc.pl.dotplot(self.adata, genes, groupby=self.groups, show=False)
+        self._save_figure("dotplot")
+        sc.pl.violin(self.adata, genes, groupby=self.groups, show=False)
+        self._save_figure("violin")
+
+    def _save_figure(self, name: str) -> None:
+        plt.savefig(self.out / f"{name}.png", dpi=100, bbox_inches="tight")
+        plt.close("all")
+
+    def write(self) -> None:
+        self.adata.write_h5ad(self.out / "written.h5ad", compression="gzip")
+
+    def save(self) -> None:
+        """Keep what is compared with other backends. Not one of the measured steps."""
+        adata = self.adata
+        found = {"cells": adata.obs_names.to_numpy(dtype=str), "genes": self._genes().astype(str)}
+        if "X_pca" in adata.obsm:
+            found["pca"] = np.asarray(adata.obsm["X_pca"])
+        if "leiden" in adata.obs:
+            found["clusters"] = adata.obs["leiden"].to_numpy(dtype=str)
+        np.savez(self.out / "result.npz", **found)
+
+    def notes(self) -> list[str]:
+        """Return what is to be known of the run."""
+        return []
+
+    def _genes(self) -> np.ndarray:
+        """Return the variable genes, before the step `subset` and after it."""
+        var = self.adata.var
+        return var.index[var["highly_variable"].to_numpy(bool)].to_numpy() if "highly_variable" in var else np.array([])

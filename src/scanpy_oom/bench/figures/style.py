@@ -1,0 +1,82 @@
+"""What all figures share: colours, type, and how numbers are written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+__all__ = ["COLORS", "FAINT", "INK", "MARKERS", "RULE", "letter", "megabytes", "new_figure", "save", "seconds", "style"]
+
+COLORS = {"memory": "#9AA1AB", "oom": "#0B6E8A", "dask": "#D99A2B", "anndataoom": "#A8425C"}
+"""Of the backends; told apart by those who do not see all colours, and in grey."""
+
+MARKERS = {"memory": "s", "oom": "o", "dask": "D", "anndataoom": "^"}
+INK, FAINT, RULE = "#22262B", "#6B727C", "#E7E9EC"
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 8.5,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "scanpy-oom",  # the same figure gives the same file
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+}
+
+
+def style() -> Any:
+    """Return a context in which figures have this style."""
+    return mpl.rc_context(STYLE)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> Iterator[Path]:
+    """Write a figure as PNG and as SVG; yield the files."""
+    for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
+        path = stem.with_name(stem.name + suffix)
+        figure.savefig(path, dpi=200, facecolor="white", metadata=metadata)
+        yield path
+
+
+def letter(axes: Axes, name: str, title: str) -> None:
+    """Name a panel."""
+    axes.set_title(title, loc="left", fontsize=9.5, pad=8)
+    axes.annotate(
+        name, (0, 1), (-9, 8), xycoords="axes fraction", textcoords="offset points",
+        ha="right", va="baseline", fontsize=11.5, fontweight="bold",
+    )  # fmt: skip
+
+
+def seconds(value: float) -> str:
+    """Write seconds beside a bar."""
+    if value < 0.005:
+        return "<0.01"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.95 else f"{value:.2f}"
+
+
+def megabytes(value: float) -> str:
+    """Write bytes as megabytes beside a bar."""
+    return f"{value / 1e6:,.0f}"

@@ -1,0 +1,226 @@
+"""The benchmark from end to end: data, runs, agreement, tables and figures."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from ..demo.data import inspect_counts, make_counts, make_small_like
+from ..demo.display import Display, say
+from ..settings import settings
+from .agreement import compare
+from .backends import BACKENDS
+from .environment import describe_machine, describe_versions
+from .figures.scaling import save_scaling
+from .figures.steps import save_steps
+from .figures.timeline import save_timeline
+from .recipe import RECIPES, STEPS, Recipe
+from .results import Dataset, Results
+from .run import Order, measure
+from .table import format_growth, format_report, format_steps, format_totals
+from .watch import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..demo.data import Counts
+    from .results import Run
+
+__all__ = ["Options", "draw", "run_bench"]
+
+NOT_COMPILED = ("neighbors", "umap", "leiden", "plot")
+"""Steps that need no first run: nothing in them is kept compiled from one process to the next."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the benchmark is asked to do.
+
+    Attributes
+    ----------
+    files
+        Counts to run on; none to make some.
+    cells, genes, seed
+        The matrices to make: one for each number of cells.
+    backends, steps, recipe
+        What is run.
+    repeat
+        How often each backend is run.
+    limits
+        When a run is stopped.
+    memory_limit, threads
+        Settings of scanpy-oom; `None` for its own. The number of threads holds for the others, too.
+    cold
+        Whether to do without a first run on a tiny matrix, which has kernels compiled.
+    out
+        Folder for what is left behind.
+    keep
+        Whether matrices that were made are left there, too.
+    """
+
+    files: Sequence[Path] = ()
+    cells: Sequence[int] = (20_000,)
+    genes: int = 20_000
+    seed: int = 0
+    backends: Sequence[str] = ("memory", "oom")
+    steps: Sequence[str] = STEPS
+    recipe: Recipe = field(default_factory=lambda: RECIPES["scanpy"])
+    repeat: int = 1
+    limits: Limits = field(default_factory=Limits)
+    memory_limit: str | None = None
+    threads: int | None = None
+    cold: bool = False
+    out: Path = Path("scanpy-oom-bench")
+    keep: bool = False
+
+
+def run_bench(options: Options) -> int:
+    """Run, measure, compare, and leave tables and figures.
+
+    Returns
+    -------
+    0 if scanpy-oom, or without it any backend, has done all steps on every data set, 1 otherwise.
+
+    Raises
+    ------
+    UnsuitableInput, FileNotFoundError, IsADirectoryError, OOMError
+        If the workflow cannot run on a file.
+    """
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = Results(describe_machine(), describe_versions(), _settings(options))
+    with TemporaryDirectory(prefix="scanpy-oom-bench-", dir=settings.scratch_dir) as folder:
+        scratch, compiled = Path(folder), set[tuple[str, ...]]()
+        for counts, made in _data(options, scratch):
+            stored = (counts.format, str(counts.dtype), counts.compression)
+            if not options.cold and stored not in compiled:
+                _compile(options, counts, scratch)
+                compiled.add(stored)
+            _run_all(options, results, counts, made)
+            results.write_json(options.out / "results.json")  # what has been measured is not lost
+    draw(results, options.out)
+    first = "oom" if "oom" in options.backends else options.backends[0]
+    done = [run.get(step) for run in results.runs if run.backend == first for step in options.steps]
+    return 0 if all(done) else 1
+
+
+def draw(results: Results, out: Path) -> None:
+    """Write JSON, CSV, tables and figures, and print the tables."""
+    out.mkdir(parents=True, exist_ok=True)
+    results.write_json(out / "results.json")
+    results.write_csv(out / "results.csv")
+    report = format_report(results)
+    (out / "report.md").write_text(report, encoding="utf-8")
+    for dataset in results.datasets:
+        (out / f"{dataset.name}-steps.md").write_text(format_steps(results, dataset.name), encoding="utf-8")
+        (out / f"{dataset.name}-totals.md").write_text(format_totals(results, dataset), encoding="utf-8")
+        list(save_steps(out / f"{dataset.name}-steps", results, dataset))
+        list(save_timeline(out / f"{dataset.name}-memory", results, dataset))
+    if growth := format_growth(results):
+        (out / "scaling.md").write_text(growth, encoding="utf-8")
+        list(save_scaling(out / "scaling", results))
+    sys.stdout.write(f"\n{report}\nTables, figures and records are in {out.resolve()}.\n")
+
+
+def _settings(options: Options) -> dict[str, object]:
+    return {
+        "steps": list(options.steps),
+        "recipe": asdict(options.recipe),
+        "repeat": options.repeat,
+        "memory_limit": options.memory_limit,
+        "threads": options.threads,
+        "cold": options.cold,
+    }
+
+
+def _data(options: Options, scratch: Path) -> Iterator[tuple[Counts, int | None]]:
+    for file in options.files:
+        yield inspect_counts(file), None
+    if options.files:
+        return
+    for cells in options.cells:
+        path = (options.out if options.keep else scratch) / f"{cells}x{options.genes}.h5ad"
+        yield inspect_counts(make_counts(path, n_cells=cells, n_genes=options.genes, seed=options.seed)), options.seed
+
+
+def _run_all(options: Options, results: Results, counts: Counts, made: int | None) -> None:
+    dataset = _describe(counts, made)
+    results.datasets.append(dataset)
+    say(f"{dataset.name}: {dataset}")
+    groups = "leiden" if "leiden" in options.steps else next(iter(counts.categories), "leiden")
+    orders = [
+        Order(
+            dataset=dataset.name,
+            backend=backend,
+            file=counts.path,
+            out=options.out / "runs" / f"{dataset.name}-{backend}-{repeat}",
+            steps=options.steps,
+            recipe=options.recipe,
+            groups=groups,
+            repeat=repeat,
+            limits=options.limits,
+            memory_limit=options.memory_limit,
+            threads=options.threads,
+        )
+        for repeat in range(options.repeat)
+        for backend in options.backends
+    ]
+    for order in orders:
+        with Display(BACKENDS[order.backend].label, len(order.steps)) as display:
+            run = measure(order, display)
+        _tell(run)
+        results.runs.append(run)
+    _compare(results, dataset, options)
+
+
+def _describe(counts: Counts, made: int | None) -> Dataset:
+    cells, genes = counts.shape
+    return Dataset(
+        name=counts.path.stem,
+        cells=cells,
+        genes=genes,
+        nnz=round(counts.density * cells * genes),
+        format=counts.format,
+        dtype=str(counts.dtype),
+        compression=counts.compression,
+        file_bytes=counts.path.stat().st_size,
+        made=made,
+    )
+
+
+def _compile(options: Options, counts: Counts, scratch: Path) -> None:
+    """Run every backend on a tiny matrix, so that nothing that is kept compiled is compiled while it is measured."""
+    orders = [
+        Order(
+            dataset="small",
+            backend=backend,
+            file=scratch / "small.h5ad",
+            out=scratch / f"small-{backend}",
+            steps=[step for step in options.steps if step not in NOT_COMPILED],
+            recipe=Recipe(flavor=options.recipe.flavor, n_top_genes=500),
+            groups="cell_type",
+            threads=options.threads,
+            save=False,
+        )
+        for backend in options.backends
+    ]
+    make_small_like(counts, scratch / "small.h5ad")
+    with Display("compiling kernels", 1, "once per installation") as display, ThreadPoolExecutor(2) as pool:
+        list(pool.map(measure, orders))
+        display.advance(1)
+
+
+def _tell(run: Run) -> None:
+    for found in run.failures:
+        say(f"{BACKENDS[run.backend].label}: {found.step} failed: {found.reason}")
+
+
+def _compare(results: Results, dataset: Dataset, options: Options) -> None:
+    """Compare the first run of each backend with that in memory, or with the first that has results."""
+    folder = options.out / "runs"
+    files = {b: folder / f"{dataset.name}-{b}-0" / "result.npz" for b in ("memory", *options.backends)}
+    able = [b for b in files if b in options.backends and files[b].exists()]
+    results.agreement += [compare(dataset.name, backend, able[0], files) for backend in able[1:]]

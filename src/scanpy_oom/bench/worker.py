@@ -1,0 +1,108 @@
+"""One run of one backend in a fresh process, step by step.
+
+Run as ``python -m scanpy_oom.bench.worker``, with the order as JSON. Writes one JSON object per line to standard
+output; what others print goes to standard error. A step that raises an error is reported as failed, and those that
+need it are left out.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+import traceback
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import matplotlib.pyplot as plt
+import psutil
+
+from ..peak import PeakMemory
+from .backends import BACKENDS
+from .recipe import Recipe, waiting_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .backends.memory import Workflow
+
+
+def main() -> None:
+    """Do what the first argument orders."""
+    order = json.loads(sys.argv[1])
+    plt.switch_backend("agg")
+    channel = sys.stdout
+    with redirect_stdout(sys.stderr):
+        workflow = BACKENDS[order["backend"]].load()(
+            Path(order["file"]), Path(order["out"]), Recipe(**order["recipe"]), order["groups"]
+        )
+        report(channel, event="begin", imports=psutil.Process().memory_info().rss)
+        take_steps(workflow, order["steps"], channel)
+        if order["save"]:
+            workflow.save()
+    report(channel, event="end", notes=workflow.notes())
+
+
+def take_steps(workflow: Workflow, steps: list[str], channel: TextIO) -> None:
+    """Take the steps, each measured."""
+    not_done: list[str] = []
+    for step in steps:
+        if (need := waiting_for(step, steps, not_done)) is not None:
+            report(channel, event="skipped", step=step, reason=f"it needs the step {need}")
+            not_done.append(step)
+            continue
+        report(channel, event="start", step=step)
+        if (reason := take(workflow.step(step), step, channel)) is not None:
+            report(channel, event="failed", step=step, reason=reason, at=time.monotonic())
+            not_done.append(step)
+
+
+def take(function: Callable[[], None], step: str, channel: TextIO) -> str | None:
+    """Take one step and report what it took; return the error if there is one."""
+    process = psutil.Process()
+    try:
+        with PeakMemory() as memory:
+            cpu, read, begin = cpu_seconds(process), bytes_read(process), time.monotonic()
+            function()
+            end = time.monotonic()
+    except Exception as error:  # noqa: BLE001 - whatever a backend raises is a row of the table
+        traceback.print_exc()
+        return "".join(traceback.format_exception_only(error)).strip()
+    gc.collect()
+    report(
+        channel,
+        event="done",
+        held=process.memory_info().rss,
+        step=step,
+        begin=begin,
+        end=end,
+        cpu_seconds=cpu_seconds(process) - cpu,
+        bytes_read=None if read is None else (bytes_read(process) or 0) - read,
+        mark=memory.most if memory.is_exact else None,
+    )
+    return None
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Seconds that processors have worked for this process and for its children that have ended."""
+    times = process.cpu_times()
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def bytes_read(process: psutil.Process) -> int | None:
+    """Bytes that this process has asked of the system so far; None where they are not counted."""
+    if not hasattr(process, "io_counters"):  # macOS
+        return None
+    return getattr(process.io_counters(), "read_chars", None)
+
+
+def report(channel: TextIO, **what: Any) -> None:
+    """Send one event to the parent."""
+    channel.write(json.dumps(what) + "\n")
+    channel.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Overrides of ``scanpy.experimental.pp``, in files named as scanpy names its own."""

@@ -1,0 +1,56 @@
+"""What fast-array-utils, whose statistics scanpy and its users call, must be told of an :class:`OOMMatrix`.
+
+Its functions choose by the type of what they are given, and know no matrices on disk yet.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from .oommatrix import OOMMatrix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import DTypeLike
+
+__all__: list[str] = []
+
+
+def _statistic(x: OOMMatrix, /, op: str, *, axis: int | None = None, dtype: Any = None, **_: Any) -> Any:
+    """Return a sum, or smallest or largest values, as vectors; streamed."""
+    found = getattr(x, op)(axis=axis, **({} if dtype is None else {"dtype": dtype}))
+    dense = found.toarray() if sparse.issparse(found) else found
+    return dense if axis is None else np.asarray(dense).ravel()
+
+
+def _power(x: OOMMatrix, n: int, /, dtype: DTypeLike | None = None) -> OOMMatrix:
+    """Raise to a power; lazy."""
+    return np.power(x, n, dtype=dtype)
+
+
+def _is_constant(x: OOMMatrix, /, *, axis: int | None = None) -> Any:
+    """Whether the values along an axis, or all, are equal; streamed."""
+    equal = _statistic(x, "min", axis=axis) == _statistic(x, "max", axis=axis)
+    return bool(equal) if axis is None else equal
+
+
+_KNOWN: dict[str, Callable[..., Any]] = {
+    "_generic_ops.generic_op": _statistic,
+    "_power._power": _power,
+    "_is_constant.is_constant_": _is_constant,
+}
+"""Generic functions below ``fast_array_utils.stats``, and what they do for a matrix on disk."""
+
+if find_spec("fast_array_utils"):
+    for _name, _function in _KNOWN.items():
+        _module, _, _generic = _name.rpartition(".")
+        if find_spec(f"fast_array_utils.stats.{_module}"):
+            _of_module = import_module(f"fast_array_utils.stats.{_module}")
+            if hasattr(_of_module, _generic):
+                getattr(_of_module, _generic).register(OOMMatrix, _function)

@@ -1,0 +1,69 @@
+"""Medians by group of rows, column by column: entries go by way of scratch files, as for ranks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.sparsefuncs import csc_median_axis_0
+
+from .ranks import GroupRanks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..matrix import OOMMatrix
+    from .ranks import _Batch
+
+__all__ = ["GroupMedians"]
+
+
+class GroupMedians(GroupRanks):
+    """Median of each column within groups of rows, `(n_groups, n_columns)`; NaN for a group without rows.
+
+    Parameters
+    ----------
+    codes
+        `(n_rows,)` group of each row, -1 for none.
+    n_groups
+        Number of groups.
+    """
+
+    def __init__(self, codes: NDArray[np.integer], n_groups: int) -> None:
+        # rows of no group are one more, of which nothing is asked
+        super().__init__(np.where(np.asarray(codes) < 0, n_groups, codes), n_groups + 1)
+
+    def prepare(self, matrix: OOMMatrix) -> None:
+        super().prepare(matrix)
+        self._sizes = np.bincount(self._codes, minlength=self._n_groups)
+
+    @property
+    def _is_dense(self) -> bool:
+        return self._background is not None
+
+    def result(self, total: _Batch) -> NDArray[np.float64]:
+        out = np.zeros((self._n_groups - 1, self._matrix.shape[1]))
+        self._for_each_bucket(lambda bucket: self._fill(bucket, out))
+        return out
+
+    def _fill(self, bucket: int, out: NDArray[np.float64]) -> None:
+        first, last = self._bounds[bucket], self._bounds[bucket + 1]
+        columns, codes, values = self._read(bucket)
+        # one after the other by group, and within it by column
+        order = np.lexsort((columns, codes))
+        columns, values = columns[order] - first, values[order]
+        ends = np.cumsum(np.bincount(codes, minlength=self._n_groups))
+        for group, n_rows in enumerate(self._sizes[:-1]):
+            these = slice(ends[group - 1] if group else 0, ends[group])
+            indptr = np.concatenate([[0], np.cumsum(np.bincount(columns[these], minlength=last - first))])
+            # in which row a value is makes no difference
+            stored = (values[these], np.zeros(indptr[-1], dtype=np.int64), indptr)
+            out[group, first:last] = csc_median_axis_0(_columns(stored, (n_rows, last - first)))
+
+
+def _columns(stored: tuple[NDArray, NDArray, NDArray], shape: tuple[int, int]) -> sparse.csc_matrix:
+    """Return a matrix whose values may all be in one row, which SciPy is not to look into."""
+    matrix = sparse.csc_matrix(shape, dtype=stored[0].dtype)
+    matrix.data, matrix.indices, matrix.indptr = stored
+    return matrix

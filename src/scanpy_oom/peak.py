@@ -1,0 +1,81 @@
+"""The most memory that this process takes within a context."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psutil
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["PeakMemory"]
+
+INTERVAL = 0.005
+"""Seconds between two samples, where the kernel does not tell."""
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+class PeakMemory:
+    """Measures by how many bytes resident memory rises, at most, within the context.
+
+    On Linux the kernel tells (its high-water mark, which is set back at the beginning), elsewhere samples are taken.
+    Memory that was freed before and is taken again without having gone back to the system does not count.
+
+    Attributes
+    ----------
+    nbytes
+        Bytes, once the context has been left.
+    most
+        Most bytes that were resident, those from before the context among them.
+    is_exact
+        Whether the kernel has told.
+    """
+
+    nbytes: int
+    most: int
+    is_exact: bool
+
+    def __enter__(self) -> Self:
+        gc.collect()
+        self._process = psutil.Process()
+        self.is_exact = _set_back()
+        self._start = self.most = self._process.memory_info().rss
+        self._stop = threading.Event()
+        if not self.is_exact:
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.is_exact:
+            self.most = _high_water_mark()
+        else:
+            self._stop.set()
+            self._thread.join()
+        self.nbytes = max(self.most - self._start, 0)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(INTERVAL):
+            self.most = max(self.most, self._process.memory_info().rss)
+
+
+def _set_back() -> bool:
+    """Set the kernel's high-water mark back; tell whether that could be done."""
+    try:
+        _CLEAR.write_text("5")
+    except OSError:  # another system, or a sandbox that does not let us
+        return False
+    return True
+
+
+def _high_water_mark() -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024

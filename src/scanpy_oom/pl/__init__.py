@@ -1,0 +1,1 @@
+"""Overrides of ``scanpy.pl``, in files named as scanpy names its own."""

@@ -1,0 +1,203 @@
+"""What is left of genes when other variables are taken into account: :func:`scanpy.pp.regress_out`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scanpy import logging as logg
+from scanpy._utils import sanitize_anndata, view_to_actual
+
+from ..errors import UnsupportedOutOfMemory
+from ..matrix.lowrank import Combine, LowRank
+from ..matrix.transforms import ByColumn, Cast
+from ..passes import ColumnExtrema, GroupMoments, LeftProduct, Request, run
+from ..passes.outline import Outline, Step
+from ._compat import get_obs_rep, set_obs_rep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from ..matrix import OOMMatrix
+    from ..passes import Moments, Reduction
+
+__all__ = ["plan_regress_out", "regress_out"]
+
+_DOUBLE = np.dtype(np.float64)
+_PERFECT = 1e-8
+"""Residuals up to this size count as none: the tolerance with which statsmodels compares them to zero."""
+
+
+def regress_out(
+    adata: AnnData,
+    keys: str | Sequence[str],
+    *,
+    layer: str | None = None,
+    n_jobs: int | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Regress out sources of variation, lazily: coefficients are found in one pass, residuals where they are read.
+
+    `n_jobs` changes nothing: ``scanpy_oom.settings.n_threads`` says how many threads read. See
+    :func:`scanpy.pp.regress_out`.
+    """
+    start = logg.info(f"regressing out {keys}")
+    adata = adata.copy() if copy else adata
+    sanitize_anndata(adata)
+    view_to_actual(adata)
+    x: OOMMatrix = get_obs_rep(adata, layer=layer)
+    regression = _regression(adata, x, keys)
+    set_obs_rep(adata, regression.residual(run([Request(regression.x, regression.reductions)])[0]), layer=layer)
+    logg.info("    finished", time=start)
+    return adata if copy else None
+
+
+def plan_regress_out(adata: AnnData, keys: str | Sequence[str], *, layer: str | None = None, **_: Any) -> Outline:
+    """Plan :func:`regress_out`."""
+    regression = _regression(adata, get_obs_rep(adata, layer=layer), keys)
+    return Outline([Step([Request(regression.x, regression.reductions)])], "residuals are computed when they are read")
+
+
+def _regression(adata: AnnData, x: OOMMatrix, keys: str | Sequence[str]) -> _OnVariables | _OnPseudoinverse | _OnGroups:
+    """Choose the regression as scanpy does: by groups, by normal equations, or, where these are singular, without."""
+    if x.dtype == bool:
+        reason = "booleans are no measurements, and scanpy has no residuals of them"
+        raise UnsupportedOutOfMemory(reason)
+    keys = [keys] if isinstance(keys, str) else keys
+    if keys[0] in adata.obs and (
+        isinstance(adata.obs[keys[0]].dtype, pd.CategoricalDtype) or _becomes_categorical(adata.obs[keys[0]])
+    ):
+        if len(keys) > 1:
+            msg = (
+                "If providing categorical variable, only a single one is allowed. For this one "
+                "we regress on the mean for each category."
+            )
+            raise ValueError(msg)
+        logg.debug("... regressing on per-gene means within categories")
+        return _OnGroups(x, pd.Categorical(adata.obs[keys[0]]))
+    regressors = adata.obs[keys]
+    regressors.insert(0, "ones", 1.0)
+    design = regressors.to_numpy()
+    if np.linalg.det(design.T @ design) != 0:
+        return _OnVariables(x, np.asarray(design, dtype=np.float64))
+    return _OnPseudoinverse(x, np.asarray(design, dtype=np.float64))
+
+
+def _becomes_categorical(column: pd.Series) -> bool:
+    """Tell whether scanpy's `sanitize_anndata` would make this column categorical."""
+    return pd.api.types.infer_dtype(column) == "string" and column.nunique() < column.size
+
+
+class _OnVariables:
+    """By the normal equations, in the dtype of the data."""
+
+    def __init__(self, x: OOMMatrix, design: NDArray[np.float64]) -> None:
+        if x.dtype.kind in "iu":
+            x = x.transform(Cast(np.dtype(np.float32) if x.dtype.itemsize <= 4 else _DOUBLE))
+        self.x = x
+        self._design = design
+        self.reductions: list[Reduction] = [LeftProduct(design)]
+
+    def residual(self, found: list[Any]) -> OOMMatrix:
+        coefficients = np.linalg.inv(self._design.T @ self._design) @ found[0].T
+        return self.x.transform(_subtract(LowRank(self._design, coefficients), self.x.dtype))
+
+
+class _OnPseudoinverse:
+    """By the pseudoinverse: of variables that depend on each other."""
+
+    def __init__(self, x: OOMMatrix, design: NDArray[np.float64]) -> None:
+        self.x = x
+        self._design = design
+        self.reductions: list[Reduction] = [LeftProduct(np.linalg.pinv(design).T), _all_rows(x)]
+
+    def residual(self, found: list[Any]) -> OOMMatrix:
+        coefficients, moments = found[0].T, found[1]
+        explained = np.einsum("kj,kl,lj->j", coefficients, self._design.T @ self._design, coefficients)
+        return _of_generalized_model(self.x, LowRank(self._design, coefficients), moments, explained)
+
+
+class _OnGroups:
+    """On the mean of each gene within groups, as scanpy does it: these are the one regressor of each gene, rounded.
+
+    What no group holds has the regressor 0.
+    """
+
+    def __init__(self, x: OOMMatrix, groups: pd.Categorical) -> None:
+        if x.dtype.kind in "iu":
+            x = x.transform(Cast(np.dtype(np.float32) if x.dtype.itemsize <= 4 else _DOUBLE))
+        self.x = x
+        self._n_groups = len(groups.categories)
+        self._codes = np.where(groups.codes < 0, self._n_groups, groups.codes).astype(np.int64)
+        self.reductions: list[Reduction] = [GroupMoments(self._codes, self._n_groups + 1)]
+
+    def residual(self, found: list[Any]) -> OOMMatrix:
+        moments: Moments = found[0]
+        fitted = self._fitted(moments)
+        explained = (moments.n[:, None] * fitted**2).sum(axis=0)
+        return _of_generalized_model(self.x, LowRank(self._codes, fitted), moments.sum_of_groups(), explained)
+
+    def _fitted(self, moments: Moments) -> NDArray[np.float64]:
+        """Return the line through the means of the groups, at these means, `(n_groups + 1, n_columns)`."""
+        n = moments.n[:, None].astype(np.float64)
+        mean = np.divide(moments.total, n, out=np.zeros_like(moments.total), where=n > 0)
+        regressor = mean.astype(np.float32).astype(np.float64)
+        regressor[-1] = 0
+        weight = n / max(n.sum(), 1)
+        from_center = regressor - (weight * regressor).sum(axis=0)
+        spread = (weight * from_center**2).sum(axis=0)
+        center = (weight * mean).sum(axis=0)
+        shared = (weight * from_center * mean).sum(axis=0)
+        slope = np.divide(shared, spread, out=np.zeros_like(spread), where=spread > 0)
+        return center + slope * from_center
+
+
+def _all_rows(x: OOMMatrix) -> GroupMoments:
+    return GroupMoments(np.zeros(x.shape[0], dtype=np.int64), 1)
+
+
+def _subtract(operand: LowRank, dtype: np.dtype) -> Combine:
+    return Combine("subtract", operand, dtype, "regress_out")
+
+
+def _of_generalized_model(x: OOMMatrix, fitted: LowRank, moments: Moments, explained: NDArray[np.float64]) -> OOMMatrix:
+    """Return residuals as statsmodels and scanpy give them: constant genes as they are, perfectly fitted ones as zeros.
+
+    Which these are is found by a second pass over the few genes of which hardly anything is left.
+
+    Parameters
+    ----------
+    x
+        What was regressed.
+    fitted
+        The values that are expected.
+    moments
+        Moments of the columns, one group.
+    explained
+        `(n_columns,)` sum of squares of what is expected.
+    """
+    (total_squared,), (nnz,), n = moments.total_squared, moments.nnz, x.shape[0]
+    if np.isnan(total_squared).any():
+        reason = "there are values that are no numbers"
+        raise UnsupportedOutOfMemory(reason)
+    left = total_squared - explained
+    constant, perfect = nnz == 0, np.zeros(nnz.size, dtype=bool)
+    small = np.flatnonzero(~constant & (left <= np.maximum(1e-6 * total_squared, n * _PERFECT**2)))
+    residual = x.transform(_subtract(fitted, _DOUBLE))
+    if small.size:
+        requests = [Request(m.select(columns=small), [ColumnExtrema()]) for m in (x, residual)]
+        (values,), (residuals,) = run(requests, stage=False)
+        constant[small] = values[0] == values[1]
+        perfect[small] = (np.abs(residuals) <= _PERFECT).all(axis=0) & ~constant[small]
+    for _ in range(np.count_nonzero(perfect)):
+        logg.warning("Encountered perfect separation, setting to 0 as in R.")
+    as_it_is = LowRank(fitted.rows, np.where(constant, 0.0, fitted.columns))
+    residual = x.transform(_subtract(as_it_is, x.dtype if constant.all() else _DOUBLE))
+    return (
+        residual.transform(ByColumn("multiply", (~perfect).astype(np.float64), _DOUBLE)) if perfect.any() else residual
+    )

@@ -1,0 +1,503 @@
+"""Objects of the package anndataoom are read from their files, and scanpy's functions take them."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from pathlib import Path
+from weakref import ref
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+from scipy import sparse
+
+import scanpy_oom
+from scanpy_oom import OOMMatrix
+from scanpy_oom.io.rows import RowsSource
+from scanpy_oom.passes import record
+
+from ..comparison import assert_same_anndata
+from ..matrices import annotated, counts, dense
+
+anndataoom = pytest.importorskip("anndataoom")
+
+N_OBS, N_VARS = 60, 30
+ROWS, COLUMNS = np.array([50, 3, 4, 5, 3, 59, 0]), np.array([2, 29, 1, 1, 14])
+
+
+def written(folder: Path, adata: ad.AnnData) -> Path:
+    """Write a file that anndataoom can read: it knows no strings that may be missing, as pandas 3 has them."""
+    with ad.settings.override(allow_write_nullable_strings=False):
+        adata.write_h5ad(folder / "a.h5ad", compression="gzip")
+    return folder / "a.h5ad"
+
+
+def example(make=sparse.csr_matrix, dtype: str = "float32") -> ad.AnnData:
+    adata = annotated(make(counts(N_OBS, N_VARS, dtype=dtype)))
+    adata.raw = adata.copy()
+    adata.layers["half"] = adata.X * 0.5
+    adata.obsm["coordinates"] = np.arange(2.0 * N_OBS).reshape(N_OBS, 2)
+    adata.obsm["sparse"] = sparse.csr_matrix(np.eye(N_OBS, 4))
+    adata.varm["loadings"] = np.ones((N_VARS, 2))
+    adata.obsp["distances"] = sparse.csr_matrix(np.eye(N_OBS))
+    adata.varp["pairs"] = sparse.csr_matrix(np.eye(N_VARS))
+    adata.uns |= {"nested": {"a": np.array([1, 2])}, "table": pd.DataFrame({"b": [1, 2]}), "text": "c"}
+    return adata
+
+
+@pytest.fixture
+def path(tmp_path):
+    return written(tmp_path, example())
+
+
+@pytest.fixture
+def data(path):
+    return anndataoom.read(path)
+
+
+@pytest.fixture
+def memory(path):
+    return ad.read_h5ad(path)
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def source_name(matrix: OOMMatrix) -> str:
+    return matrix.source.name
+
+
+# -- what it holds
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_matrix.toarray], ids=["csr", "dense"])
+def test_all_of_it_is_as_the_object_has_it(tmp_path, make, dtype):
+    path = written(tmp_path, example(make, dtype))
+    data = anndataoom.read(path)
+    before = listing(tmp_path)
+    got = scanpy_oom.from_anndataoom(data)
+    matrices = {"/X": got.X, "/layers/half": got.layers["half"], "/raw/X": got.raw.X}
+    assert {name: source_name(matrix) for name, matrix in matrices.items()} == {name: name for name in matrices}
+    assert {matrix.source.path for matrix in matrices.values()} == {path}
+    assert_same_anndata(got.to_memory(), got)
+    assert listing(tmp_path) == before
+
+    want = data.to_adata()
+    want.raw = ad.AnnData(data.raw.X[:], var=data.raw.var, obs=want.obs)
+    assert isinstance(got.uns["table"], pd.DataFrame)
+    want.uns["table"] = got.uns["table"]
+    assert_same_anndata(want, got)
+    memory = ad.read_h5ad(path)
+    for name, matrix in matrices.items():
+        stored = {"/X": memory.X, "/layers/half": memory.layers["half"], "/raw/X": memory.raw.X}[name]
+        assert type(matrix.to_memory()) is type(stored)
+        np.testing.assert_array_equal(dense(matrix), dense(stored))
+
+
+def test_what_is_changed_in_one_is_not_changed_in_the_other(data):
+    got = scanpy_oom.from_anndataoom(data)
+    got.obs["new"] = 1
+    got.uns["nested"]["a"][0] = 7
+    got.layers["new"] = got.X
+    assert "new" not in data.obs
+    assert data.uns["nested"]["a"][0] == 1
+    assert "new" not in data.layers._in_memory
+
+
+def test_compressed_columns_are_read_from_the_file(tmp_path):
+    adata = annotated(counts(N_OBS, N_VARS).tocsc())
+    data = anndataoom.read(written(tmp_path, adata))
+    matrix = scanpy_oom.from_anndataoom(data).X
+    assert source_name(matrix) == "/X"
+    np.testing.assert_array_equal(dense(matrix), dense(adata.X))
+
+
+def test_compressed_columns_that_are_not_known_by_their_shape_are_refused(tmp_path):
+    adata = annotated(counts(N_OBS, N_VARS).tocsc())
+    adata.layers["other"] = adata.X * 2
+    data = anndataoom.read(written(tmp_path, adata))
+    with pytest.raises(ValueError, match="Which of the 2 column-compressed matrices"):
+        scanpy_oom.from_anndataoom(data)
+
+
+def test_a_matrix_is_known_by_its_values_and_not_by_its_place(tmp_path):
+    adata = annotated(counts(N_OBS, N_VARS))
+    for k, name in enumerate(("b", "c")):
+        other = adata.X.tolil()
+        other[18 + k, 5] += 1  # a row between those that are looked at first
+        adata.layers[name] = other.tocsr()
+    data = anndataoom.read(written(tmp_path, adata))
+    data.layers["a"], data.X = data.X, data.layers._in_memory["c"]
+    got = scanpy_oom.from_anndataoom(data)
+    assert source_name(got.X) == "/layers/c"
+    assert {name: source_name(got.layers[name]) for name in "abc"} == {"a": "/X", "b": "/layers/b", "c": "/layers/c"}
+
+
+def test_to_oom_takes_it_too(data):
+    assert_same_anndata(scanpy_oom.from_anndataoom(data).to_memory(), scanpy_oom.to_oom(data))
+
+
+# -- what is done to it
+
+
+def normalised(data):
+    anndataoom.chunked_normalize_total(data, target_sum=100)
+    sc_like = lambda adata: sc.pp.normalize_total(adata, target_sum=100)
+    return data, sc_like
+
+
+def logarithms(data):
+    anndataoom.chunked_log1p(data)
+    return data, sc.pp.log1p
+
+
+def both(data):
+    anndataoom.chunked_normalize_total(data, target_sum=100)
+    anndataoom.chunked_log1p(data)
+
+    def in_memory(adata):
+        sc.pp.normalize_total(adata, target_sum=100)
+        sc.pp.log1p(adata)
+
+    return data, in_memory
+
+
+def scaled(data):
+    data, in_memory = both(data)
+    anndataoom.chunked_scale(data, max_value=2)
+    data.X = data.layers["scaled"]
+
+    def then_scaled(adata):
+        in_memory(adata)
+        sc.pp.scale(adata, max_value=2)
+        adata.X = np.maximum(adata.X, -2)  # which scanpy does since 1.10
+
+    return data, then_scaled
+
+
+def counts_alone(data):
+    return data, lambda adata: None
+
+
+STEPS = [counts_alone, normalised, logarithms, both, scaled]
+
+
+@pytest.mark.parametrize("selection", ["all", "some"])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_matrix.toarray], ids=["csr", "dense"])
+def test_steps_give_the_values_that_they_give_in_memory(tmp_path, make, dtype, step, selection):
+    path = written(tmp_path, example(make, dtype))
+    data, in_memory = step(anndataoom.read(path))
+    memory = ad.read_h5ad(path)
+    in_memory(memory)
+    whole = data  # whose file is closed when it goes
+    if selection == "some":
+        data, memory = whole[ROWS, COLUMNS], memory[ROWS, COLUMNS].copy()
+    matrix = scanpy_oom.from_anndataoom(data).X
+    assert matrix.source.path == path
+    np.testing.assert_allclose(dense(matrix), dense(memory.X), rtol=2e-6, atol=2e-7)
+    if selection == "all":  # of rows by number, anndataoom divides in double precision, and forgets that it scales
+        shown = data.X[0:N_OBS]
+        assert (matrix.dtype, matrix.is_dense) == (shown.dtype, not sparse.issparse(shown))
+        np.testing.assert_array_equal(dense(matrix), dense(shown))
+
+
+@pytest.mark.parametrize("step", STEPS[1:4])
+def test_steps_on_a_subset_of_a_subset(path, step):
+    data, memory = anndataoom.read(path), ad.read_h5ad(path)
+    rows, columns = np.arange(50)[::2], np.arange(5, 25)  # of rows in another order it mixes up the totals
+    first = data[5:55, 1:]
+    second, in_memory = step(first[rows[:20], [*columns]])
+    memory = memory[5:55, 1:][rows[:20], columns].copy()
+    in_memory(memory)
+    matrix = scanpy_oom.from_anndataoom(second).X
+    np.testing.assert_allclose(dense(matrix), dense(memory.X), rtol=2e-6)
+
+
+def test_positions_from_the_end_are_those(data, memory):
+    got = scanpy_oom.from_anndataoom(data[[-1, 0], [-2]])
+    np.testing.assert_array_equal(dense(got.X), dense(memory.X)[[-1, 0]][:, [-2]])
+
+
+def test_cells_without_counts_stay_without(data):
+    anndataoom.chunked_normalize_total(data)
+    matrix = scanpy_oom.from_anndataoom(data).X
+    assert not matrix[3].toarray().any()
+    np.testing.assert_array_equal(dense(matrix), dense(data.X[0:N_OBS]))
+
+
+def test_a_step_by_row_on_scaled_data_is_read_through_the_object(data):
+    anndataoom.chunked_scale(data)
+    factors = np.arange(1.0, N_OBS + 1)
+    data.X = anndataoom.TransformedBackedArray(data.layers["scaled"], norm_factors=factors)
+    matrix = scanpy_oom.from_anndataoom(data).X
+    assert isinstance(matrix.source, RowsSource)
+    np.testing.assert_array_equal(dense(matrix), data.X[0:N_OBS])
+
+
+def test_factors_that_do_not_fit_are_refused(data):
+    data.X = anndataoom.TransformedBackedArray(data.X, norm_factors=np.ones(7))
+    with pytest.raises(ValueError, match="7 factors do not fit a matrix of 60 rows") as error:
+        scanpy_oom.from_anndataoom(data)
+    assert error.value.__notes__ == ["This is about X of the AnnDataOOM."]
+
+
+# -- what is not in the file
+
+
+@pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_matrix.toarray], ids=["csr", "dense"])
+@pytest.mark.parametrize("what", ["gone", "replaced"])
+def test_a_file_that_is_gone_is_read_through_the_object(tmp_path, make, what):
+    adata = example(make)
+    path = written(tmp_path, adata)
+    data = anndataoom.read(path)
+    path.unlink()
+    if what == "replaced":
+        (tmp_path / "other").mkdir()
+        shutil.move(written(tmp_path / "other", annotated(make(counts(N_OBS, N_VARS, seed=1)))), path)
+    got = scanpy_oom.from_anndataoom(data)
+    for matrix in (got.X, got.layers["half"], got.raw.X):
+        assert isinstance(matrix.source, RowsSource)
+    np.testing.assert_array_equal(dense(got.X), dense(adata.X))
+    np.testing.assert_array_equal(dense(got.layers["half"]), dense(adata.X) * 0.5)
+    np.testing.assert_array_equal(dense(got.raw.X), dense(adata.X))
+    sc.pp.calculate_qc_metrics(got, percent_top=None, inplace=True)
+    np.testing.assert_array_equal(got.obs["total_counts"], np.asarray(adata.X.sum(axis=1)).ravel())
+
+
+def test_a_name_that_means_another_file_elsewhere_is_not_taken_for_it(tmp_path, monkeypatch):
+    for folder, seed in (("here", 0), ("there", 1)):
+        (tmp_path / folder).mkdir()
+        written(tmp_path / folder, annotated(counts(N_OBS, N_VARS, seed=seed)))
+    monkeypatch.chdir(tmp_path / "here")
+    data = anndataoom.read("a.h5ad")
+    monkeypatch.chdir(tmp_path / "there")
+    np.testing.assert_array_equal(dense(scanpy_oom.from_anndataoom(data).X), dense(counts(N_OBS, N_VARS)))
+
+
+@pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_matrix.tocsc, sparse.csr_matrix.toarray])
+def test_matrices_in_memory_are_taken_as_they_are(data, make):
+    x = make(counts(N_OBS, N_VARS, seed=1))
+    data.X = x
+    data.layers["new"] = x
+    got = scanpy_oom.from_anndataoom(data)
+    assert got.X.source.location == got.layers["new"].source.location == "memory"
+    np.testing.assert_array_equal(dense(got.X), dense(x))
+    np.testing.assert_array_equal(dense(got.layers["new"]), dense(x))
+
+
+def test_large_layers_lie_in_a_file_of_their_own(data, path):
+    layer = counts(N_OBS, N_VARS, seed=1).toarray()
+    data.layers._write_dense("large", layer)
+    got = scanpy_oom.from_anndataoom(data)
+    data.layers.close()
+    np.testing.assert_array_equal(dense(got.layers["large"]), layer)
+    sc.pp.log1p(data, layer="half")
+    np.testing.assert_array_equal(dense(scanpy_oom.from_anndataoom(data).layers["large"]), layer)
+
+
+def test_arrays_of_another_kind_are_read_by_rows(data):
+    class Doubled(anndataoom.BackedArray):
+        def _read_rows(self, start, end):
+            return super()._read_rows(start, end) * 2
+
+    want = dense(data.X[:]) * 2
+    data.X = Doubled(data.X._elem)
+    matrix = scanpy_oom.from_anndataoom(data).X
+    assert isinstance(matrix.source, RowsSource)
+    np.testing.assert_array_equal(dense(matrix), want)
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize("other", [None, "text", ad.AnnData(np.ones((2, 2)))])
+def test_what_is_no_such_object_is_refused(other):
+    with pytest.raises(TypeError, match="AnnDataOOM is expected, not"):
+        scanpy_oom.from_anndataoom(other)
+
+
+@pytest.mark.parametrize("of", [lambda data: data, lambda data: data[5:]])
+def test_a_closed_object_is_refused(data, of):
+    shown = of(data)
+    data.close()
+    with pytest.raises(ValueError, match=r"was closed, .* Read it again"):
+        scanpy_oom.from_anndataoom(shown)
+
+
+def test_an_object_that_may_write_is_refused(path):
+    data = anndataoom.read(path, backed="r+")
+    with pytest.raises(ValueError, match=r"a\.h5ad is open for writing"):
+        scanpy_oom.from_anndataoom(data)
+
+
+def test_raw_that_was_left_behind_is_refused(data):
+    data.raw = ad.AnnData(np.ones((20, 3), dtype="float32"))
+    with pytest.raises(ValueError, match="raw of the AnnDataOOM has 20 rows and the object 60"):
+        scanpy_oom.from_anndataoom(data)
+    data.raw = None
+    assert scanpy_oom.from_anndataoom(data).raw is None
+
+
+@pytest.mark.parametrize("name", ["obsm", "varm", "obsp", "varp"])
+def test_what_an_anndata_cannot_hold_is_refused(data, name):
+    getattr(data, name)["odd"] = ["a", "list"]
+    with pytest.raises(TypeError, match=rf"{name}\['odd'\] of the AnnDataOOM is a list"):
+        scanpy_oom.from_anndataoom(data)
+
+
+def test_x_that_is_no_matrix_of_numbers_is_refused(data):
+    data.X = np.full((N_OBS, N_VARS), "a")
+    with pytest.raises(TypeError, match="matrix of numbers is expected") as error:
+        scanpy_oom.from_anndataoom(data)
+    assert error.value.__notes__ == ["This is about X of the AnnDataOOM."]
+
+
+# -- what is shared
+
+
+def test_the_same_array_gives_the_same_matrix(data):
+    first, second = scanpy_oom.from_anndataoom(data), scanpy_oom.from_anndataoom(data)
+    assert first.X is second.X
+    anndataoom.chunked_log1p(data)
+    assert scanpy_oom.from_anndataoom(data).X.source is first.X.source
+
+
+def test_a_matrix_that_was_closed_is_opened_again(data, memory):
+    scanpy_oom.from_anndataoom(data).oom.close()
+    np.testing.assert_array_equal(dense(scanpy_oom.from_anndataoom(data).X), dense(memory.X))
+
+
+@pytest.mark.parametrize("through_the_object", [False, True])
+def test_what_is_remembered_goes_with_the_object(path, through_the_object):
+    data = anndataoom.read(path)
+    if through_the_object:
+        path.unlink()
+    matrix = ref(scanpy_oom.from_anndataoom(data).X)
+    gc.collect()
+    assert matrix() is not None
+    del data
+    gc.collect()
+    assert matrix() is None
+
+
+# -- scanpy's functions on it
+
+
+def pipeline(adata) -> None:
+    adata.var["mt"] = np.arange(adata.n_vars) % 4 == 0
+    sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, inplace=True)
+    sc.pp.filter_cells(adata, min_counts=20)
+    sc.pp.filter_genes(adata, min_cells=3)
+    sc.pp.normalize_total(adata, target_sum=100)
+    sc.pp.log1p(adata)
+    sc.pp.highly_variable_genes(adata, n_top_genes=9)
+    sc.pp.scale(adata, layer="half")
+    sc.pp.pca(adata, n_comps=4)
+    sc.pp.neighbors(adata, n_neighbors=5, use_rep="X_pca")
+    sc.tl.rank_genes_groups(adata, "kind", use_raw=False)
+
+
+def test_a_script_gives_what_it_gives_in_memory(data, memory, path):
+    before = listing(path.parent)
+    pipeline(data)
+    pipeline(memory)
+    assert listing(path.parent) == before
+    assert isinstance(data, anndataoom.AnnDataOOM)
+    assert data.shape == memory.shape
+    got = scanpy_oom.from_anndataoom(data)
+    assert [step.split()[0] for step in map(str, got.X.chain.transforms)] == ["normalize_total", "log1p"]
+    memory.uns["table"] = got.uns["table"]
+    for name in ("obs", "var"):
+        getattr(memory, name).index.name = f"{name}_names"  # as anndataoom names them
+    memory.raw.var.index.name = got.raw.var.index.name
+    memory.uns, got.uns = dict(sorted(memory.uns.items())), dict(sorted(got.uns.items()))
+    for name in ("obsm", "varm", "obsp", "varp", "layers"):
+        assert set(getattr(got, name)) == set(getattr(memory, name))
+        setattr(memory, name, {key: getattr(memory, name)[key] for key in getattr(got, name) if key is not None})
+    assert_same_anndata(memory, got, rtol=1e-5)
+
+
+def test_what_was_made_of_it_is_used_again(data):
+    sc.pp.calculate_qc_metrics(data, percent_top=None, inplace=True)
+    passes = record.totals().passes
+    sc.pp.filter_genes(data, min_cells=1)
+    assert record.totals().passes == passes
+
+
+def test_anndataoom_goes_on_with_what_scanpy_made(data, memory):
+    sc.pp.normalize_total(data, target_sum=100)
+    anndataoom.chunked_log1p(data)
+    sc.pp.normalize_total(memory, target_sum=100)
+    sc.pp.log1p(memory)
+    np.testing.assert_allclose(dense(data.X[0:N_OBS]), dense(memory.X), rtol=1e-6)
+    np.testing.assert_allclose(dense(scanpy_oom.from_anndataoom(data[ROWS]).X), dense(memory.X)[ROWS], rtol=1e-6)
+    np.testing.assert_allclose(data.obs_vector("gene7"), dense(memory.X)[:, 7], rtol=1e-6)
+
+
+def test_raw_and_layers_follow_the_rows(data, memory):
+    copy = data.copy()
+    for adata in (data, memory):
+        sc.pp.filter_cells(adata, min_counts=20)
+    assert data.shape == memory.shape != copy.shape
+    np.testing.assert_array_equal(dense(data.raw.X[:]), dense(memory.raw.X))
+    np.testing.assert_array_equal(dense(data.layers["half"][:]), dense(memory.layers["half"]))
+    assert copy.layers["half"].shape == copy.shape
+    rows = np.arange(7)
+    np.testing.assert_array_equal(dense(data[rows].raw.X[:]), dense(memory.raw.X)[rows])
+
+
+def test_a_layer_is_worked_on_alone(data):
+    x, raw = data.X, data.raw
+    sc.pp.log1p(data, layer="half")
+    assert data.X is x
+    assert data.raw is raw
+    np.testing.assert_array_equal(dense(data.layers["half"][:]), np.log1p(dense(x[:]) * np.float32(0.5)))
+
+
+def test_a_column_that_was_cached_is_not_taken_for_a_new_one(data, memory):
+    data.cache_X()
+    sc.pp.log1p(data)
+    np.testing.assert_array_equal(data.obs_vector("gene7"), np.log1p(dense(memory.X))[:, 7])
+
+
+def test_a_copy_is_an_anndata(data):
+    before = data.X
+    copy = sc.pp.log1p(data, copy=True)
+    assert isinstance(copy, ad.AnnData)
+    assert isinstance(copy.X, OOMMatrix)
+    assert data.X is before
+    assert "log1p" not in data.uns
+
+
+def test_what_a_function_returns_is_returned(data, memory):
+    result = sc.pp.normalize_total(data, target_sum=100, inplace=False)
+    want = sc.pp.normalize_total(memory, target_sum=100, inplace=False)
+    assert isinstance(result["X"], OOMMatrix)
+    np.testing.assert_allclose(dense(result["X"]), dense(want["X"]), rtol=1e-6)
+
+
+def test_by_name_it_is_served_too(data):
+    sc.pp.log1p(data=data)
+    assert "log1p" in data.uns
+
+
+def test_a_call_that_fails_changes_nothing(data):
+    before = (data.X, data.obs, data.var, data.uns, data.obsm, data.layers, data.raw)
+    with pytest.raises(KeyError, match="missing"):
+        sc.pp.log1p(data, layer="missing")
+    with pytest.raises(ValueError, match="Only provide one"):
+        sc.pp.filter_cells(data, min_counts=1, min_genes=1)
+    after = (data.X, data.obs, data.var, data.uns, data.obsm, data.layers, data.raw)
+    assert all(now is then for now, then in zip(after, before, strict=True))
+
+
+def test_functions_that_are_not_overridden_get_it_as_it_is(data):
+    frame = sc.get.obs_df(data, ["gene7", "kind"])
+    np.testing.assert_array_equal(frame["gene7"], dense(data.X[:])[:, 7])
