@@ -90,6 +90,7 @@ def test_importing_scanpy_imports_little_of_ours(installed: Environment) -> None
         "scanpy_oom.settings",
         "scanpy_oom.errors",
         "scanpy_oom.dispatch",
+        "scanpy_oom.dispatch.genes",
         "scanpy_oom.dispatch.patching",
         "scanpy_oom.dispatch.rules",
         "scanpy_oom.dispatch.table",

@@ -75,7 +75,8 @@ def test_damage_anywhere_is_refused_or_does_no_harm(root, tmp_path, options):
     with h5py.File(path, "a") as h5:
         for name, matrix in (("X", X), ("layers/csc", X.tocsc()), ("layers/dense", X.toarray())):
             chunks = {} if not options else {"chunks": (7, 9) if name == "layers/dense" else (31,)}
-            ad.io.write_elem(h5, name, matrix, dataset_kwargs={**options, **chunks})
+            group, key = (h5["layers"], name.removeprefix("layers/")) if "/" in name else (h5, name)
+            ad.io.write_elem(group, key, matrix, dataset_kwargs={**options, **chunks})
     assert _problems(root, path) == []
 
 

@@ -165,6 +165,8 @@ def _open(path: Path, counter: ByteCounter) -> zarr.Group:
         return zarr.open_group(CountingStore(store), mode="r")
     except zipfile.BadZipFile as error:  # of its list of files
         raise _damaged_zip(path, error) from error
+    except CorruptFileError:  # of one of its files
+        raise
     except (FileNotFoundError, KeyError, ValueError) as error:
         msg = f"{path} is no Zarr store of an AnnData: {error}"
         raise FileNotFoundError(2, msg, str(path)) from error
