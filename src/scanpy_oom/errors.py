@@ -6,7 +6,6 @@ __all__ = [
     "CorruptFileError",
     "DeviceError",
     "MemoryBudgetExceeded",
-    "MissingMatrixError",
     "NotAnH5adError",
     "OOMError",
     "UnsupportedOutOfMemory",
@@ -40,10 +39,6 @@ class MemoryBudgetExceeded(OOMError, MemoryError):  # noqa: N818
 
 class CorruptFileError(OOMError, ValueError):
     """A file is truncated, changed while in use, or holds impossible values."""
-
-
-class MissingMatrixError(OOMError, ValueError):
-    """A file that was to be read out of memory holds no matrix."""
 
 
 class NotAnH5adError(OOMError, ValueError, OSError):

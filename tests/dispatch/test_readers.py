@@ -11,7 +11,7 @@ import scanpy as sc
 from scipy import sparse
 
 import scanpy_oom
-from scanpy_oom import MissingMatrixError, NotAnH5adError, OOMMatrix
+from scanpy_oom import NotAnH5adError, OOMMatrix
 from scanpy_oom.dispatch.wrappers_importlib_bootstrap import set_default_backed
 
 READERS: dict[str, Callable[..., ad.AnnData]] = {
@@ -127,8 +127,11 @@ def test_out_of_memory_may_be_the_default(h5ad: Path, tmp_path: Path) -> None:
 
 
 @by_name
-def test_a_file_without_any_matrix_is_refused_with_the_way_out(name: str, tmp_path: Path) -> None:
+def test_a_file_without_any_matrix_opens_with_a_warning(name: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.h5ad"
     ad.AnnData(obs=pd.DataFrame(index=["a", "b"])).write_h5ad(path)
-    with pytest.raises(MissingMatrixError, match=r"labels\.h5ad holds no X.*[Rr]ead it without `backed='oom'`"):
-        READERS[name](path, backed="oom")
+    with pytest.warns(UserWarning, match=r"labels\.h5ad holds no X, nor a layer or raw"):
+        adata = READERS[name](path, backed="oom")
+    assert adata.X is None
+    assert list(adata.obs_names) == ["a", "b"]
+    assert not adata.oom.isbacked

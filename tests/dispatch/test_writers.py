@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import scanpy as sc
 
 from scanpy_oom.dispatch import writers
+from scanpy_oom.io.write import CompressedWriter
 from scanpy_oom.passes.write import Write
 
 from ..comparison import assert_same_anndata
@@ -137,6 +139,32 @@ a.write_h5ad(sys.argv[1])
         time.sleep(0.05)
     assert names == ["a.h5ad"]
     assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_write_does_not_wait_for_a_process_that_was_forked_meanwhile(path, monkeypatch):
+    children = []
+    append = CompressedWriter.append
+
+    def append_and_fork(*arguments):
+        append(*arguments)
+        children.append(multiprocessing.get_context("fork").Process(target=time.sleep, args=(300,)))
+        children[-1].start()
+
+    monkeypatch.setattr(CompressedWriter, "append", append_and_fork)
+    sc.read_h5ad(path, backed="oom").write_h5ad(path.with_name("b.h5ad"))
+    assert children
+    assert all(child.is_alive() for child in children)
+    for child in children:
+        child.kill()
+        child.join()
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(path):
+    name = "n" * 250 + ".h5ad"
+    sc.read_h5ad(path, backed="oom").write_h5ad(path.with_name(name))
+    assert {p.name for p in path.parent.iterdir()} == {"a.h5ad", name}
 
 
 def test_the_permissions_of_the_old_file_stay(path):

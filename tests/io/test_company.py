@@ -211,6 +211,34 @@ def test_forked_child_has_the_numbers_of_its_parent(path, matrix):
     assert float(adata.X.sum()) == expected[0]
 
 
+def _read_rows(adata, matrix, queue) -> None:
+    wrong = 0
+    for seed in range(40):
+        rows = np.random.default_rng([os.getpid(), seed]).choice(matrix.shape[0], 50, replace=False)
+        wrong += (adata.X[rows] != matrix[rows]).nnz
+    queue.put(wrong)
+
+
+@unix
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_children_read_on_where_another_file_has_taken_the_name(matrix, counts, write_h5ad):
+    matrix = counts(5000, 400)
+    path = write_h5ad(matrix, **{**hdf5plugin.Blosc(), "chunks": (5000,)})  # which h5py reads
+    adata = sc.read_h5ad(path, backed="oom")
+    path.with_name("other").write_bytes(b"another file")
+    path.with_name("other").replace(path)
+    assert (adata.X[:9] != matrix[:9]).nnz == 0  # the file is open as h5py has it
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    children = [context.Process(target=_read_rows, args=(adata, matrix, queue)) for _ in range(3)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+        assert child.exitcode == 0
+    assert [queue.get() for _ in children] == [0, 0, 0]
+
+
 WITHOUT_PREAD = """
     import os, sys
     for name in ("pread", "preadv", "pwrite", "pwritev"):

@@ -31,6 +31,22 @@ def test_rows_are_those_of_the_matrix(kind, rows, request):
     np.testing.assert_array_equal(found.toarray(), MATRIX[rows].toarray())
 
 
+@pytest.mark.parametrize("kind", ["csr_matrix", "csc_matrix"])
+@pytest.mark.parametrize("found", ["decreases", "ends at", "starts at", "indices there lie between"])
+def test_arrays_that_make_up_no_matrix_are_refused(kind, found):
+    matrix = KINDS[kind](MATRIX).copy()
+    if found == "decreases":
+        matrix.indptr[7] = 1
+    elif found == "ends at":
+        matrix.indptr[-1] += 1
+    elif found == "starts at":
+        matrix.indptr[0] = 1
+    else:
+        matrix.indices[5] = 40
+    with pytest.raises(CorruptFileError, match=found):
+        MemorySource(matrix).read_rows(slice(0, 40))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_description_is_that_of_the_matrix(kind):
     source = MemorySource(KINDS[kind](MATRIX))

@@ -14,7 +14,7 @@ import scanpy as sc
 import zarr
 from zarr.storage import ZipStore
 
-from scanpy_oom import CorruptFileError, MissingMatrixError, OOMMatrix, settings
+from scanpy_oom import CorruptFileError, OOMMatrix, settings
 
 from ..comparison import assert_same_anndata
 from ..matrices import annotated, counts, dense
@@ -230,6 +230,11 @@ def test_a_zip_file_that_has_changed_is_refused(tmp_path):
         adata.X.sum()
 
 
+def _group_as_values(root):
+    del root["X/data"]
+    root.create_group("X/data")
+
+
 def test_errors_name_the_store(tmp_path, store):
     with pytest.raises(FileNotFoundError, match=r"no\.zarr"):
         ad.read_zarr(tmp_path / "no.zarr", backed="oom")
@@ -241,8 +246,30 @@ def test_errors_name_the_store(tmp_path, store):
     with pytest.raises(TypeError, match="path of a Zarr store"):
         ad.read_zarr(zarr.open_group(store), backed="oom")
     ad.AnnData(obs=full().obs).write_zarr(tmp_path / "none.zarr")
-    with pytest.raises(MissingMatrixError, match=r"none\.zarr"):
-        ad.read_zarr(tmp_path / "none.zarr", backed="oom")
+    with pytest.warns(UserWarning, match=r"none\.zarr holds no X"):
+        assert ad.read_zarr(tmp_path / "none.zarr", backed="oom").X is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    {
+        "one number as shape": (lambda root: root["X"].attrs.update(shape=[60]), "shape"),
+        "text as shape": (lambda root: root["X"].attrs.update(shape="ab"), "shape"),
+        "fractions as shape": (lambda root: root["X"].attrs.update(shape=[60.5, 20.2]), "shape"),
+        "no shape": (lambda root: root["X"].attrs.__delitem__("shape"), "shape"),
+        "another shape": (lambda root: root["X"].attrs.update(shape=[60, 21]), "21"),
+        "another shape of raw": (lambda root: root["raw/X"].attrs.update(shape=[60, 21]), "21"),
+        "no values": (lambda root: root["X"].__delitem__("data"), "has no data"),
+        "a group as values": (_group_as_values, "has a group as data"),
+    }.values(),
+)
+def test_what_is_no_matrix_is_refused_by_name(tmp_path, damage, found):
+    with ad.settings.override(zarr_write_format=3):
+        full().write_zarr(tmp_path / "a.zarr")
+    damage(zarr.open_group(tmp_path / "a.zarr", use_consolidated=False))
+    zarr.consolidate_metadata(tmp_path / "a.zarr")
+    with pytest.raises(CorruptFileError, match=rf"a\.zarr.*{found}"):
+        ad.read_zarr(tmp_path / "a.zarr", backed="oom")
 
 
 def test_without_backed_all_is_as_ever(store):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import anndata
 from scanpy.readwrite import avail_exts
 
-from ..errors import MissingMatrixError
 from ..io.zarr import read_zarr as read_zarr_store
 from ..matrix import OOMMatrix, underlying
+from ..passes.feedback import warn_user
 from .manager import formats, overrides
 from .measure import Measurement
 from .patching import patch_all
@@ -65,8 +65,6 @@ def read_h5ad(  # noqa: PLR0913 - as anndata.concat
         If nothing that is registered reads it.
     CorruptFileError
         If it is damaged.
-    MissingMatrixError
-        If it holds no matrix at all.
     ValueError
         If `path` names no file at all, or just one, not as a list, and an argument says how to join it.
     """
@@ -129,13 +127,9 @@ def _read(path: str | os.PathLike[str]) -> AnnData:
 
 
 def _checked(adata: AnnData, path: str | os.PathLike[str]) -> AnnData:
-    """Make sure that there is a matrix."""
-    if next((matrix for _, matrix in underlying(adata) if matrix is not None), None) is None:
-        msg = (
-            f"{path} holds no X, nor a layer or raw: there is no matrix to leave on disk. Read it without "
-            "`backed='oom'`, or write it again with its counts."
-        )
-        raise MissingMatrixError(msg)
+    """Warn if there is no matrix, which is no error where all files of a script are left on disk."""
+    if all(matrix is None for _, matrix in underlying(adata)):
+        warn_user(f"{path} holds no X, nor a layer or raw: there is no matrix to leave on disk")
     return adata
 
 

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+from weakref import WeakSet
 
 from ..io.exchange import exchange
 from ..passes.write import written_dense
@@ -22,6 +24,18 @@ __all__ = ["replacement", "write_beside"]
 
 _NUMBERS = itertools.count()
 """Threads may write to one place at once: who ends last wins."""
+
+_pipes: WeakSet[Any] = WeakSet()
+"""What tells watchers, by being closed, that this process has ended."""
+
+
+def _close_pipes() -> None:
+    for pipe in list(_pipes):
+        pipe.close()
+
+
+if hasattr(os, "register_at_fork"):  # a child may live on when we have ended
+    os.register_at_fork(after_in_child=_close_pipes)
 
 
 def write_beside(function: Callable[..., Any], path: Path, adata: AnnData, **kwargs: Any) -> Any:
@@ -54,7 +68,8 @@ def replacement(path: Path) -> Iterator[Path]:
     """
     target = path.resolve()  # through a link, as writing into it would go
     # an ending may say what is to be written, as in .zip
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}-{next(_NUMBERS)}.partial{target.suffix}")
+    name = f".scanpy-oom-{os.getpid()}-{next(_NUMBERS)}-{uuid4().hex[:8]}.partial"
+    temporary = target.with_name(name + target.suffix[-100:])  # names have 255 bytes at most
     with _removed_in_the_end(temporary):
         yield temporary
         if temporary.is_dir():
@@ -94,7 +109,9 @@ def _removed_in_the_end(path: Path) -> Iterator[None]:
     """
     if shell := shutil.which("sh"):
         command = [shell, "-c", 'cat; exec rm -rf -- "$1"', "sh", str(path)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True):
+        streams: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(command, **streams, bufsize=0, start_new_session=True) as watcher:
+            _pipes.add(watcher.stdin)
             yield
         return
     try:

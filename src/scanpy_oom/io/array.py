@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .file import SourceFile
 
-__all__ = ["Convert", "StoredArray", "check_indices", "to_values"]
+__all__ = ["Convert", "StoredArray", "check_indices", "to_values", "wrong_offsets"]
 
 Convert = Callable[..., "NDArray[Any]"]
 """Turns the decoded values of a chunk, the first of which has the given position, into what the caller wants."""
@@ -131,6 +131,22 @@ def _check_exact(values: NDArray[Any], location: str, origin: tuple[int, ...]) -
             f"integers up to {_MAX_EXACT} only. Read the file without `backed='oom'`."
         )
         raise OOMError(msg)
+
+
+def wrong_offsets(indptr: NDArray[Any], nnz: int) -> str | None:
+    """Say what keeps `indptr` from being the offsets of `nnz` entries, as what comes after "The matrix"."""
+    if indptr[0] != 0:
+        return f"has an indptr that starts at {indptr[0]}, not at 0"
+    decreasing = indptr[1:] < indptr[:-1]
+    if decreasing.any():
+        at = int(np.argmax(decreasing))
+        return (
+            f"has an indptr that decreases from {indptr[at]} at position {at} to {indptr[at + 1]}; "
+            "it must never decrease"
+        )
+    if indptr[-1] != nnz:
+        return f"has an indptr that ends at {indptr[-1]}; it must end at {nnz}"
+    return None
 
 
 def check_indices(location: str, n: int) -> Convert:

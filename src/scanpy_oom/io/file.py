@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import finalize
 
 import h5py
@@ -92,10 +93,7 @@ class SourceFile:
             if _is_open_as(self.fd, self.path):
                 return h5py.File(self.path, "r")
             # Another file has taken the name since; ours lives on as long as its descriptor.
-            stream = Path(f"/dev/fd/{self.fd}").open("rb")  # noqa: SIM115
-            h5 = h5py.File(stream, "r")
-            finalize(h5, stream.close)
-            return h5
+            return h5py.File(_Stream(self.fd), "r")
         except BlockingIOError as error:
             msg = (
                 "Another process has this file open for writing. Wait until it is closed there; "
@@ -155,6 +153,43 @@ class SourceFile:
             f"and has {now.size}, modified at {now.mtime}). Read it again with read_h5ad."
         )
         return CorruptFileError(msg)
+
+
+class _Stream(io.RawIOBase):
+    """What is read through a descriptor, from a place of its own.
+
+    The descriptor has one, too, but shares it with those of forked processes.
+
+    Parameters
+    ----------
+    fd
+        The descriptor, of which the stream has a duplicate.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = os.dup(fd)
+        self._release = finalize(self, os.close, self._fd)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: os.fstat(self._fd).st_size}
+        self._position = starts[whence] + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        n = os.preadv(self._fd, [buffer], self._position)
+        self._position += n
+        return n
+
+    def close(self) -> None:
+        self._release()
+        super().close()
 
 
 def _open(path: Path) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import CorruptFileError, MemoryBudgetExceeded
 from ..settings import format_bytes, settings
-from .array import StoredArray, check_indices, to_values
+from .array import StoredArray, check_indices, to_values, wrong_offsets
 from .locks import ForkSafeLock
 from .runs import Runs, element_runs, row_runs, selected_offsets
 from .source import CSRBlock, Source, kernel_dtype
@@ -137,17 +137,8 @@ class CompressedArrays:
 
     def _read_offsets(self) -> NDArray[np.int32] | NDArray[np.int64]:
         indptr = self._indptr.read_all()
-        if indptr[0] != 0:
-            self._fail(f"has an indptr that starts at {indptr[0]}, not at 0")
-        decreasing = indptr[1:] < indptr[:-1]
-        if decreasing.any():
-            at = int(np.argmax(decreasing))
-            self._fail(
-                f"has an indptr that decreases from {indptr[at]} at position {at} to {indptr[at + 1]}; "
-                "it must never decrease"
-            )
-        if indptr[-1] != self.nnz:
-            self._fail(f"has an indptr that ends at {indptr[-1]}; it must end at {self.nnz}")
+        if wrong := wrong_offsets(indptr, self.nnz):
+            self._fail(wrong)
         offsets = indptr.astype(np.int32) if self.nnz <= np.iinfo(np.int32).max else indptr
         offsets.flags.writeable = False
         return offsets

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from scipy import sparse
 
-from .array import check_indices, to_values
+from ..errors import CorruptFileError
+from .array import check_indices, to_values, wrong_offsets
 from .compress import Tile
 from .runs import row_runs
 from .source import CSRBlock, Source, is_supported_dtype, kernel_dtype
@@ -30,6 +31,8 @@ class MemorySource(Source):
     ------
     TypeError
         If it is neither, or does not hold numbers.
+    CorruptFileError
+        If its arrays do not make up a matrix.
     """
 
     path = None
@@ -46,6 +49,7 @@ class MemorySource(Source):
         self.format: Literal["csr", "csc", "dense"] = "dense"
         self._matrix = cast("Any", matrix)
         if not is_array:
+            _check_arrays(self._matrix)
             self.format = "csc" if self._matrix.format == "csc" else "csr"
             self._matrix = sparse.csr_matrix(matrix)
         self.nnz = int(matrix.size) if is_array else int(self._matrix.nnz)
@@ -81,3 +85,14 @@ class MemorySource(Source):
 
     def close(self) -> None:
         """Do nothing: there is no file."""
+
+
+def _check_arrays(matrix: Any) -> None:
+    """Refuse what SciPy, which trusts them, would convert out of bounds."""
+    if matrix.format not in {"csr", "csc"}:
+        return
+    if wrong := wrong_offsets(matrix.indptr, matrix.data.size):
+        msg = f"The matrix in memory {wrong}. Make it anew."
+        raise CorruptFileError(msg)
+    if matrix.format == "csc":  # of rows, indices are checked where they are read
+        check_indices("memory", matrix.shape[0])(matrix.indices, 0)

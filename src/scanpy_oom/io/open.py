@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import h5py
-import numpy as np
 
-from ..errors import CorruptFileError
 from .file import SourceFile
 from .hdf5 import CSRSource
+from .shapes import stored_shape
 from .source import Source, is_supported_dtype
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from .file import Stamp
 
 __all__ = ["is_streamable", "make_source", "open_source"]
-
-_MAX = 2**31  # indices are int32
 
 
 def open_source(path: str | os.PathLike[str], name: str = "/X", stamp: Stamp | None = None) -> Source:
@@ -84,7 +81,7 @@ def make_source(file: SourceFile, element: h5py.Group | h5py.Dataset) -> Source:
         from .dense import DenseSource
 
         return DenseSource(file, element)
-    shape = _shape(file, element)
+    shape = stored_shape(file.path, element)
     if _sparse_format(element) == "csr":
         return CSRSource(file, element, shape)
     from .csc import CSCSource
@@ -98,15 +95,3 @@ def _sparse_format(group: h5py.Group) -> str | None:
     if encoding is None:
         encoding = f"{group.attrs.get('h5sparse_format')}_matrix"
     return {"csr_matrix": "csr", "csc_matrix": "csc"}.get(str(encoding))
-
-
-def _shape(file: SourceFile, group: h5py.Group) -> tuple[int, int]:
-    stored = np.asarray(group.attrs.get("shape", group.attrs.get("h5sparse_shape", ())))
-    if stored.shape != (2,) or stored.dtype.kind not in "iu" or not 0 <= stored.min() <= stored.max() < _MAX:
-        msg = (
-            f"{file.path}: {group.name} has the shape {stored.tolist()}; "
-            f"numbers of rows and of columns below {_MAX} are expected. "
-            "The file is damaged; fetch or write it again."
-        )
-        raise CorruptFileError(msg)
-    return int(stored[0]), int(stored[1])

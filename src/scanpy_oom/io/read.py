@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from anndata import AnnData
 from anndata.experimental import read_dispatched
 
-from ..errors import CorruptFileError, NotAnH5adError
+from ..errors import NotAnH5adError
 from .file import SourceFile
 from .legacy import is_legacy, read_legacy
 from .open import is_streamable, make_source
+from .shapes import check_shapes
 
 if TYPE_CHECKING:
     import os
@@ -90,14 +91,7 @@ class _Loader:
 
     def check_shapes(self, n_obs: int, n_vars: int) -> None:
         """Hold the shapes against the annotations."""
-        for name, shape in self._shapes.items():
-            if shape != (n_obs, n_vars):
-                msg = (
-                    f"{self._file.path}: {name} has the shape {shape}, "
-                    f"and there are annotations of {n_obs} observations and {n_vars} variables. "
-                    "The file is damaged; fetch or write it again."
-                )
-                raise CorruptFileError(msg)
+        check_shapes(self._file.path, self._shapes, n_obs, n_vars)
 
 
 def _read(h5: h5py.File, matrices: _Loader, raw_matrix: _Loader) -> AnnData:

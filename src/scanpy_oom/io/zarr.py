@@ -18,6 +18,7 @@ from .csc import CSCSource
 from .dense import DenseSource
 from .hdf5 import CSRSource
 from .locks import ForkSafeLock
+from .shapes import check_shapes, stored_shape
 from .source import ByteCounter, is_supported_dtype
 
 if TYPE_CHECKING:
@@ -242,11 +243,11 @@ def _source(store: ZarrStore, element: Any) -> Source | None:
     """Make the source for an element, None if it is no matrix of numbers."""
     encoding = element.attrs.get("encoding-type")
     if encoding in {"csr_matrix", "csc_matrix"}:
-        if not is_supported_dtype(element["data"].dtype):
+        data = element.get("data")
+        if hasattr(data, "ndim") and not is_supported_dtype(data.dtype):
             return None
-        n_rows, n_columns = (int(n) for n in element.attrs["shape"])
         kind: Any = CSRSource if encoding == "csr_matrix" else CSCSource
-        source: Source = kind(store, element, (n_rows, n_columns))
+        source: Source = kind(store, element, stored_shape(store.path, element))
         return source
     if encoding == "array" and element.ndim == 2 and is_supported_dtype(element.dtype):
         dense: Any = DenseSource
@@ -269,16 +270,33 @@ def read_zarr(path: str | os.PathLike[str], wrap: Callable[[Source], Any]) -> An
     obs, var, uns, obsm, varm, obsp and varp as `anndata.read_zarr(path)` gives them.
     """
     root = ZarrStore(path).root()
+    shapes: dict[str, tuple[int, int]] = {}
 
     def callback(read_func: Callable[[Any], Any], name: str, element: Any, iospec: Any) -> Any:
         name = name.strip("/")
         if not name:
-            return AnnData(**{key: read_dispatched(root[key], callback) for key in root})
+            parts = {key: read_dispatched(root[key], callback) for key in root}
+            _check(Path(path), shapes, parts)
+            return AnnData(**parts)
         if name in {"X", "raw/X"} or (name.startswith("layers/") and name.count("/") == 1):
             source = _source(ZarrStore(path), element)
-            return read_func(element) if source is None else wrap(source)
+            if source is None:
+                return read_func(element)
+            shapes[name] = source.shape
+            return wrap(source)
         if name in {"layers", "raw"}:
             return {key: read_dispatched(element[key], callback) for key in element}
         return read_func(element)
 
     return read_dispatched(root, callback)
+
+
+def _check(path: Path, shapes: dict[str, tuple[int, int]], parts: dict[str, Any]) -> None:
+    """Hold the shapes of matrices against the annotations, where there are any."""
+    if not {"obs", "var"} <= parts.keys():
+        return
+    n_obs, n_vars = len(parts["obs"]), len(parts["var"])
+    of_raw = {name: shape for name, shape in shapes.items() if name.startswith("raw/")}
+    check_shapes(path, {name: shape for name, shape in shapes.items() if name not in of_raw}, n_obs, n_vars)
+    if "var" in parts.get("raw", {}):
+        check_shapes(path, of_raw, n_obs, len(parts["raw"]["var"]))
