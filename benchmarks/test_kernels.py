@@ -115,6 +115,22 @@ def decode_deltas(b):
 
 
 @case
+def encode_counts(b):
+    out = np.empty(kernels.LONGEST_CODE * b.block[1].size, dtype=np.uint8)
+    return lambda: kernels.encode_counts(*b.block, 6, out)
+
+
+@case
+def decode_counts(b):
+    indptr, indices, data = b.block
+    code, lengths = np.empty(kernels.LONGEST_CODE * indices.size, np.uint8), np.diff(indptr).astype(np.int32)
+    assert kernels.encode_counts(indptr, indices, data, 6, code) > 0
+    everything = np.empty(0, dtype=np.int32)
+    out = np.empty(lengths.size, dtype=np.int64), np.empty_like(indices), np.empty(data.size)
+    return lambda: kernels.decode_counts(lengths, code, 6, everything.astype(bool), everything, *out)
+
+
+@case
 def narrow_counts(b):
     single, out = b.block[2].astype(np.float32), np.empty(b.block[2].size, dtype=np.uint16)
     return lambda: kernels.narrow_counts(single, out)

@@ -225,3 +225,24 @@ def test_writing_streams_what_memory_would_write(tmp_path, as_dense):
         assert dict(f["X"].attrs).keys() == dict(g["X"].attrs).keys()
         dataset = f["X"] if as_dense else f["X/data"]
         assert dataset.compression == "gzip"
+
+
+@pytest.mark.parametrize("make", [lambda x: x, lambda x: x.toarray()], ids=["sparse", "dense"])
+@pytest.mark.parametrize(
+    "index",
+    [
+        (np.array([[0, 1], [5, -1]]), np.array([[0, 1], [2, 3]])),
+        (np.array([[0, 1, 4]]), np.array([2])),
+        (np.array([0, 1, 4]), np.array([2, 2, -3])),
+        (np.ix_([4, 0], [1, 1, 3])),
+        (np.array(3), slice(None)),
+        (slice(None), np.array(3)),
+        (np.array(3), np.array(2)),
+    ],
+)
+def test_arrays_of_positions_give_the_shape_that_they_give_in_memory(make, index):
+    x = make(counts(12, 8))
+    want, found = x[index], oom(x)[index]
+    assert type(found) is type(want)
+    assert found.shape == want.shape
+    np.testing.assert_array_equal(dense(found), dense(want))

@@ -192,3 +192,14 @@ def test_cells_and_genes_may_all_be_removed():
             function(adata, min_counts=10**6)
         assert_same_anndata(memory, lazy)
         assert isinstance(lazy, ad.AnnData)
+
+
+@pytest.mark.parametrize("call", [lambda x: sc.pp.log1p(x), lambda x: sc.pp.scale(x, zero_center=False)])
+def test_a_matrix_that_would_change_in_place_in_memory_comes_with_a_warning(call):
+    memory, lazy = counts(20, 8), oom(counts(20, 8))
+    want = call(memory)
+    with pytest.warns(UserWarning, match="go on with what it returns") as caught:
+        found = call(lazy)
+    assert caught[0].filename == __file__
+    np.testing.assert_allclose(dense(found), dense(want), rtol=1e-6)
+    np.testing.assert_array_equal(dense(lazy), dense(counts(20, 8)))

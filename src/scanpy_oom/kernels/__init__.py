@@ -7,6 +7,7 @@ index as unsigned numbers, so that the compiled loop does not ask whether they c
 
 from __future__ import annotations
 
+from .codes import LONGEST_CODE, decode_counts, encode_counts
 from .deltas import decode_deltas, encode_deltas, narrow_counts
 from .draws import sorted_choice
 from .gram import accumulate_gram_dense, accumulate_gram_pairs, unpack_symmetric
@@ -26,10 +27,13 @@ from .statistics import (
 )
 
 __all__ = [
+    "LONGEST_CODE",
     "accumulate_gram_dense",
     "accumulate_gram_pairs",
     "axis_statistics",
+    "decode_counts",
     "decode_deltas",
+    "encode_counts",
     "encode_deltas",
     "extrema",
     "group_clipped_sums",

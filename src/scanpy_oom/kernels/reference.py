@@ -100,6 +100,26 @@ def narrow_counts(values: NDArray[np.floating], dtype: np.dtype) -> NDArray | No
     return values.astype(dtype) if fit.all() else None
 
 
+def encode_counts(
+    indptr: NDArray[np.integer], indices: NDArray[np.integer], data: NDArray[np.floating], gap_bits: int
+) -> bytes | None:
+    """Skipped columns and counts, less one, in a byte and those that follow it; None where they are no such counts."""
+    most_skipped, most = 2**gap_bits - 1, 2 ** (8 - gap_bits) - 1
+    code = bytearray()
+    for skipped, x in zip(encode_deltas(indptr, indices).tolist(), data.tolist(), strict=True):
+        if not 1 <= x <= 2**16 or x != int(x) or skipped >= 2**16:
+            return None
+        less_one = int(x) - 1
+        code.append(min(skipped, most_skipped) << (8 - gap_bits) | min(less_one, most))
+        if skipped >= most_skipped:
+            code += skipped.to_bytes(2, "little")
+        if less_one >= most:
+            code.append(min(less_one, 255))
+            if less_one >= 255:
+                code += less_one.to_bytes(2, "little")
+    return bytes(code)
+
+
 def rank_sums(
     values: NDArray[np.number], codes: NDArray[np.integer], n_groups: int
 ) -> tuple[NDArray[np.float64], float]:

@@ -37,6 +37,8 @@ def _unpack(index: Any) -> tuple[Any, Any]:
 
 
 def _is_integer(part: Any) -> bool:
+    if isinstance(part, np.ndarray) and part.ndim == 0:
+        return part.dtype.kind in "iu"
     return isinstance(part, Integral) and not isinstance(part, bool | np.bool_)
 
 
@@ -82,15 +84,15 @@ def _are_pairs(row: Any, column: Any) -> bool:
 
 
 def _take_pairs(matrix: OOMMatrix, row: NDArray, column: NDArray) -> sparse.csr_matrix | NDArray:
-    rows, columns = (
-        np.arange(n) if a is None else a
-        for a, n in (
-            (normalize_axis_index(row, matrix.shape[0]), matrix.shape[0]),
-            (normalize_axis_index(column, matrix.shape[1]), matrix.shape[1]),
-        )
-    )
-    rows, columns = np.broadcast_arrays(rows, columns)
+    rows, columns = np.broadcast_arrays(_places(row, matrix.shape[0]), _places(column, matrix.shape[1]))
     unique_rows, at_row = np.unique(rows, return_inverse=True)
     unique_columns, at_column = np.unique(columns, return_inverse=True)
     grid = engine().collect(matrix.select(unique_rows, unique_columns), dense=matrix.is_dense, what="X[...]")
-    return grid[at_row.reshape(-1), at_column.reshape(-1)]
+    return grid[at_row.reshape(rows.shape), at_column.reshape(rows.shape)]
+
+
+def _places(index: NDArray, n: int) -> NDArray[np.intp]:
+    """Return positions on an axis of length `n`, none from the end, in the shape in which they are given."""
+    positions = normalize_axis_index(index.reshape(-1), n)
+    positions = np.arange(n) if positions is None else positions
+    return positions if index.dtype == bool else positions.reshape(index.shape)

@@ -50,6 +50,8 @@ class GroupMedians(GroupRanks):
     def _fill(self, bucket: int, out: NDArray[np.float64]) -> None:
         first, last = self._bounds[bucket], self._bounds[bucket + 1]
         columns, codes, values = self._read(bucket)
+        if self._matrix.dtype == bool and not self._is_dense:
+            values = values.astype(bool)  # of which scanpy adds the two in the middle: true, once
         # one after the other by group, and within it by column
         order = np.lexsort((columns, codes))
         columns, values = columns[order] - first, values[order]

@@ -13,7 +13,7 @@ from ..io.source import CSRBlock
 from ..memory import ACCOUNTANT
 from ..settings import settings
 from .feed import Feed
-from .stage import narrow
+from .pieces import narrow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,27 +1,23 @@
 """The stage: a compact copy of stored values, written by the pass that first reads them, read by those that follow.
 
-Each piece of some rows is held as column deltas and values, both in the narrowest types that hold them exactly,
-compressed by zstd. What is held are the values of the source: the chain of transforms is applied again
-where they are read.
+Rows are held in pieces (:mod:`scanpy_oom.passes.pieces`). What they hold are the values of the source: the chain of
+transforms is applied again where they are read.
 """
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..io.locks import ForkSafeLock
 from ..io.scratch import ScratchArray, ScratchSpaceError, lies_in_memory, room_for_copies
-from ..io.shuffle import shuffle, unshuffle
 from ..io.source import CSRBlock
-from ..io.zstd import compress, decompress_into
-from ..kernels import decode_deltas, encode_deltas, narrow_counts
 from ..memory import ACCOUNTANT
 from ..settings import format_bytes, settings
 from .buffers import BUFFERS
 from .feed import Feed
+from .pieces import PIECE, Counts, Deltas, encode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,10 +25,7 @@ if TYPE_CHECKING:
     from ..io.source import Source
     from .choice import ColumnChoice
 
-__all__ = ["PIECE", "NoRoomError", "Stage", "StageWriter", "narrow"]
-
-PIECE = 2**16
-"""Entries of a piece, which is decoded as a whole."""
+__all__ = ["NoRoomError", "Stage", "StageWriter"]
 
 _NO_MASK = np.empty(0, dtype=bool)
 _NO_MAP = np.empty(0, dtype=np.int32)
@@ -45,15 +38,14 @@ class NoRoomError(Exception):
 class _Piece(NamedTuple):
     """Some rows, encoded.
 
-    `first` and `stop` are positions among the rows of the stage. At `offset` there are `lengths[0]` bytes of deltas and
-    then `lengths[1]` of values, of the types in `dtypes`.
+    `first` and `stop` are positions among the rows of the stage. At `offset` there are `nbytes` bytes.
     """
 
     first: int
     stop: int
     offset: int
-    lengths: tuple[int, int]
-    dtypes: tuple[str, str]
+    nbytes: int
+    form: Counts | Deltas
 
 
 class _Store:
@@ -207,23 +199,11 @@ class Stage(Feed):
                 wanted[positions[lo:hi] - piece.first] = True
             lengths = self._lengths[piece.first : piece.stop]
             out = (indptr[row + 1 : row + 1 + hi - lo], indices[at:], data[at:])
-            deltas, values = self._inflate(piece, int(lengths.sum()))
-            at += decode_deltas(lengths, deltas, values, wanted, column_map, *out)
+            packed = memoryview(self._store.get(piece.offset, piece.nbytes) if piece.nbytes else b"")
+            at += piece.form.decode(packed, lengths, wanted, column_map, *out)
             row += hi - lo
         np.cumsum(indptr, out=indptr)
         return CSRBlock(indptr, indices[:at], data[:at])
-
-    def _inflate(self, piece: _Piece, n: int) -> list[NDArray[Any]]:
-        """Return the `n` deltas and values of a piece, until this thread inflates the next."""
-        dtypes = [np.dtype(dtype) for dtype in piece.dtypes]
-        if not n:
-            return [np.empty(0, dtype) for dtype in dtypes]
-        packed = memoryview(self._store.get(piece.offset, sum(piece.lengths)))
-        parts = packed[: piece.lengths[0]], packed[piece.lengths[0] :]
-        return [
-            _unpack(part, _BUFFERS.take(name, n * dtype.itemsize), dtype)
-            for name, part, dtype in zip(("deltas", "values"), parts, dtypes, strict=True)
-        ]
 
     def close(self) -> None:
         """Give the space back."""
@@ -255,6 +235,7 @@ class StageWriter:
     ) -> None:
         self._arguments = (source, rows, columns)
         self.columns = columns
+        self._n_columns = source.shape[1] if columns is None else columns.size
         self._lengths = np.zeros(n_rows, dtype=np.int32)
         self._pieces: list[_Piece] = []
         self._store = _Store(in_memory)
@@ -273,17 +254,10 @@ class StageWriter:
         while start < n_rows:
             end = int(np.searchsorted(indptr, indptr[start] + PIECE, side="right")) - 1
             stop = min(max(end, start + 1), n_rows)
-            part = slice(indptr[start], indptr[stop])
-            deltas = _deltas(indptr[start : stop + 1] - indptr[start], indices[part])
-            self._pieces.append(self._put(first + start, first + stop, deltas, narrow(data[part])))
+            content, form = encode(indptr[start : stop + 1], indices, data, self._n_columns)
+            offset = self._store.put(content) if content else 0
+            self._pieces.append(_Piece(first + start, first + stop, offset, len(content), form))
             start = stop
-
-    def _put(self, first: int, stop: int, deltas: NDArray[Any], values: NDArray[Any]) -> _Piece:
-        dtypes = deltas.dtype.str, values.dtype.str
-        if not values.size:
-            return _Piece(first, stop, 0, (0, 0), dtypes)
-        packed = _pack(deltas), _pack(values)
-        return _Piece(first, stop, self._store.put(b"".join(packed)), (len(packed[0]), len(packed[1])), dtypes)
 
     def finish(self) -> Stage:
         """Return what was written, once all rows have been added."""
@@ -293,58 +267,3 @@ class StageWriter:
     def discard(self) -> None:
         """Give the space back."""
         self._store.close()
-
-
-def _pack(values: NDArray[Any]) -> bytes:
-    # bytes of like significance side by side: most of the higher ones are zeros
-    return compress(shuffle(values.view(np.uint8), values.dtype.itemsize))
-
-
-def _unpack(packed: memoryview, out: NDArray[np.uint8], dtype: np.dtype) -> NDArray[Any]:
-    if dtype.itemsize == 1:
-        decompress_into(packed, out)
-    else:
-        shuffled = _BUFFERS.take("shuffled", out.size)
-        decompress_into(packed, shuffled)
-        unshuffle(shuffled, dtype.itemsize, out)
-    return out.view(dtype)
-
-
-class _Buffers(threading.local):
-    """Arrays of a thread that are used again: taking new memory takes longer than to fill it."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, NDArray[np.uint8]] = {}
-
-    def take(self, name: str, n_bytes: int) -> NDArray[np.uint8]:
-        """Return the array of that name, with what it happens to hold, which lasts until the next call."""
-        array = self._arrays.get(name)
-        if array is None or array.size < n_bytes:
-            array = self._arrays[name] = np.empty(max(n_bytes, 4 * PIECE), dtype=np.uint8)
-        return array[:n_bytes]
-
-
-_BUFFERS = _Buffers()
-
-
-def _deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[Any]:
-    narrow = np.empty(indices.size, dtype=np.uint16)
-    if encode_deltas(indptr, indices, narrow):
-        return narrow
-    wide = np.empty(indices.size, dtype=np.uint32)
-    encode_deltas(indptr, indices, wide)
-    return wide
-
-
-def narrow(data: NDArray[Any]) -> NDArray[Any]:
-    """Hold values in the narrowest type that holds each exactly."""
-    for dtype in (np.uint8, np.uint16, np.uint32):
-        counts: NDArray[np.unsignedinteger[Any]] = np.empty(data.size, dtype=dtype)
-        if narrow_counts(data, counts):
-            return counts
-    if data.dtype == np.float64:
-        with np.errstate(over="ignore"):
-            single = data.astype(np.float32)
-        if np.array_equal(single, data, equal_nan=True):
-            return single
-    return data

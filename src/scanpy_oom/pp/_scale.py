@@ -15,6 +15,7 @@ from ..matrix.transforms import Scale
 from ..passes import ENGINE, GroupMoments, Moments, Request, outline, run
 from ..passes.outline import Outline, Step
 from ._compat import get_obs_rep, set_obs_rep
+from ._matrices import warn_not_in_place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +44,8 @@ def scale(
     known. See :func:`scanpy.pp.scale`.
     """
     if not isinstance(data, AnnData):
+        if not copy and data.dtype.kind == "f" and (data.is_dense or not zero_center):
+            warn_not_in_place("sc.pp.scale")
         return _scale_array(data, zero_center, max_value, layer, obsm, mask_obs, return_mean_std=return_mean_std)
     adata = data.copy() if copy else data
     names = ("mean", "std")

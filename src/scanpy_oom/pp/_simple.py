@@ -13,6 +13,7 @@ from ..matrix.transforms import Elementwise
 from ..passes import ENGINE, outline
 from ..passes.outline import Outline
 from ._compat import axis_sum_dtype, count_dtype, get_obs_rep, set_obs_rep
+from ._matrices import warn_not_in_place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,6 +185,8 @@ def log1p(
         if invalid := [name for name, value in given.items() if value is not None]:
             msg = f"Arguments {invalid} are only valid if an AnnData object is passed."
             raise TypeError(msg)
+        if not copy and data.dtype.kind == "f":
+            warn_not_in_place("sc.pp.log1p")
         return _log1p(data, base)
     if "log1p" in data.uns:
         logg.warning("adata.X seems to be already log-transformed.")

@@ -1,0 +1,132 @@
+"""A piece of a stage: some rows in compact form.
+
+Counts, of which most are small, take little more than a byte with their columns (:mod:`scanpy_oom.kernels.codes`). Of
+other values, distances between columns and the values themselves are held apart, both in the narrowest types that hold
+them exactly. Either is compressed by zstd.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..io.shuffle import shuffle, unshuffle
+from ..io.zstd import compress, decompress_into
+from ..kernels import LONGEST_CODE, decode_counts, decode_deltas, encode_counts, encode_deltas, narrow_counts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["PIECE", "Counts", "Deltas", "encode", "narrow"]
+
+PIECE = 2**16
+"""Entries of a piece, which is decoded as a whole."""
+
+_CLOSE = 24
+"""Columns from one entry to the next, on average, up to which six bits hold most distances; beyond, seven."""
+
+
+class Counts(NamedTuple):
+    """How counts were encoded: with how many bits for distances, and in how many bytes before compression."""
+
+    gap_bits: int
+    nbytes: int
+
+    def decode(self, packed: memoryview, lengths: NDArray[np.int32], *arguments: NDArray[Any]) -> int:
+        """Do what :func:`~scanpy_oom.kernels.decode_counts` does with the code."""
+        code = _BUFFERS.take("code", self.nbytes)
+        if self.nbytes:
+            decompress_into(packed, code)
+        return int(decode_counts(lengths, code, self.gap_bits, *arguments))
+
+
+class Deltas(NamedTuple):
+    """How other values were encoded: types of distances and values, bytes of both, and bytes of distances packed."""
+
+    dtypes: tuple[str, str]
+    sizes: tuple[int, int]
+    split: int
+
+    def decode(self, packed: memoryview, lengths: NDArray[np.int32], *arguments: NDArray[Any]) -> int:
+        """Do what :func:`~scanpy_oom.kernels.decode_deltas` does with distances and values."""
+        deltas, values = (
+            _unpack(part, _BUFFERS.take(name, size), np.dtype(dtype))
+            for name, part, size, dtype in zip(
+                ("deltas", "values"), (packed[: self.split], packed[self.split :]), self.sizes, self.dtypes, strict=True
+            )
+        )
+        return int(decode_deltas(lengths, deltas, values, *arguments))
+
+
+def encode(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], data: NDArray[Any], n_columns: int
+) -> tuple[bytes, Counts | Deltas]:
+    """Encode rows, of which there are `n_columns` columns; these increase. `indptr` need not start at 0."""
+    n_rows, nnz = indptr.size - 1, int(indptr[-1] - indptr[0])
+    gap_bits = 6 if n_rows * n_columns <= _CLOSE * nnz else 7
+    code = _BUFFERS.take("code", LONGEST_CODE * nnz)
+    nbytes = int(encode_counts(indptr, indices, data, gap_bits, code))
+    if nbytes >= 0:
+        return compress(code[:nbytes]) if nbytes else b"", Counts(gap_bits, nbytes)
+    part = slice(indptr[0], indptr[-1])
+    deltas, values = _deltas(indptr - indptr[0], indices[part]), narrow(data[part])
+    packed = _pack(deltas), _pack(values)
+    dtypes = deltas.dtype.str, values.dtype.str
+    return b"".join(packed), Deltas(dtypes, (deltas.nbytes, values.nbytes), len(packed[0]))
+
+
+def _pack(values: NDArray[Any]) -> bytes:
+    # bytes of like significance side by side: most of the higher ones are zeros
+    return compress(shuffle(values.view(np.uint8), values.dtype.itemsize))
+
+
+def _unpack(packed: memoryview, out: NDArray[np.uint8], dtype: np.dtype) -> NDArray[Any]:
+    if dtype.itemsize == 1:
+        decompress_into(packed, out)
+    else:
+        shuffled = _BUFFERS.take("shuffled", out.size)
+        decompress_into(packed, shuffled)
+        unshuffle(shuffled, dtype.itemsize, out)
+    return out.view(dtype)
+
+
+class _Buffers(threading.local):
+    """Arrays of a thread that are used again: taking new memory takes longer than to fill it."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.uint8]] = {}
+
+    def take(self, name: str, n_bytes: int) -> NDArray[np.uint8]:
+        """Return the array of that name, with what it happens to hold, which lasts until the next call."""
+        array = self._arrays.get(name)
+        if array is None or array.size < n_bytes:
+            array = self._arrays[name] = np.empty(max(n_bytes, 4 * PIECE), dtype=np.uint8)
+        return array[:n_bytes]
+
+
+_BUFFERS = _Buffers()
+
+
+def _deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[Any]:
+    narrow = np.empty(indices.size, dtype=np.uint16)
+    if encode_deltas(indptr, indices, narrow):
+        return narrow
+    wide = np.empty(indices.size, dtype=np.uint32)
+    encode_deltas(indptr, indices, wide)
+    return wide
+
+
+def narrow(data: NDArray[Any]) -> NDArray[Any]:
+    """Hold values in the narrowest type that holds each exactly."""
+    for dtype in (np.uint8, np.uint16, np.uint32):
+        counts: NDArray[np.unsignedinteger[Any]] = np.empty(data.size, dtype=dtype)
+        if narrow_counts(data, counts):
+            return counts
+    if data.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            single = data.astype(np.float32)
+        if np.array_equal(single, data, equal_nan=True):
+            return single
+    return data
