@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import CorruptFileError, OOMError
 from ..settings import settings
+from .buffers import BUFFERS
 from .cache import LRUCache
 from .runs import Pieces, Runs
 
@@ -62,7 +63,7 @@ class StoredArray:
 
         Chunks that intersect none of them are not fetched.
         """
-        out = np.empty(runs.size, dtype=dtype or self.dtype)
+        out = BUFFERS.empty(runs.size, dtype or self.dtype)
         if len(runs.starts) == 1:
             self._read_run(int(runs.starts[0]), int(runs.stops[0]), out)
             return out

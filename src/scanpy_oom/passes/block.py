@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from ..io.buffers import BUFFERS
 from ..io.source import CSRBlock
 from ..kernels import look_up, row_totals
-from .buffers import BUFFERS
 from .staging import missing_totals
 
 if TYPE_CHECKING:

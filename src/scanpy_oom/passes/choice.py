@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from ..io.buffers import BUFFERS
 from ..io.source import CSRBlock
 from ..kernels import select_columns
-from .buffers import BUFFERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

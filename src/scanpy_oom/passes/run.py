@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..io.buffers import BUFFERS
 from ..memory import ACCOUNTANT
 from ..settings import settings
 from . import record
 from .blas import one_blas_thread
 from .block import BlockReader, fetch
 from .budget import LARGEST_BLOCK, LIBRARIES, allot
-from .buffers import BUFFERS
 from .choice import ColumnChoice
 from .columns import column_parts, reads_by_columns
 from .feedback import announce_compilation, progress, warn_user

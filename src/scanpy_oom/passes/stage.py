@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..io.buffers import BUFFERS
 from ..io.locks import ForkSafeLock
 from ..io.scratch import ScratchArray, ScratchSpaceError, lies_in_memory, room_for_copies
 from ..io.source import CSRBlock
 from ..memory import ACCOUNTANT
 from ..settings import format_bytes, settings
-from .buffers import BUFFERS
 from .feed import Feed
 from .pieces import PIECE, Counts, Deltas, encode
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..io.locks import ForkSafeLock
+from .locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

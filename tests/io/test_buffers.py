@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanpy_oom.passes.buffers import BUFFERS, SMALLEST, Buffers
+from scanpy_oom.io.buffers import BUFFERS, SMALLEST, Buffers
 
 N = 4 * SMALLEST
 
