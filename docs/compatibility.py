@@ -62,14 +62,16 @@ ROWS = (
         "pp.calculate_qc_metrics",
         "adata expr_type var_type qc_vars percent_top layer use_raw inplace log1p parallel",
         "1, for any number of `qc_vars` and `percent_top`",
-        ROUNDED,
+        f"{ROUNDED}; zeros are among the values that `percent_top` ranks, which scanpy does not rank of sparse "
+        "matrices: this matters where there are negative ones",
     ),
     Row(
         "pp.combat",
         "adata key covariates inplace",
         "2",
         f"{ROUNDED}; the corrected matrix is a lazy step, `inplace=False` returns it so. Genes that are constant but "
-        "not zero have no variance but rounding errors, in scanpy as here, which are not the same",
+        "not zero have no variance but rounding errors, in scanpy as here, which are not the same. A batch of one cell "
+        "makes that cell NaN, and with scanpy 1.11 all cells",
     ),
     Row(
         "pp.downsample_counts",
@@ -257,7 +259,9 @@ ROWS = (
         "adata groupby mask_var use_raw groups reference n_genes rankby_abs pts key_added copy method corr_method "
         "tie_correct layer kwds",
         "1, for all groups (wilcoxon: and one of a copy by genes; logreg: 1, into memory)",
-        f"{ROUNDED}; the ranks of Wilcoxon {EXACT}",
+        f"{ROUNDED}; the ranks of Wilcoxon {EXACT}. Of scaled data, scanpy 1.11 has no t-test of a gene that is "
+        "constant in one of the two groups (its variance there is a rounding error, which may be below zero): here it "
+        "has, as in scanpy 1.12",
     ),
     Row(
         "tl.score_genes",

@@ -17,6 +17,7 @@ from .wrappers_importlib_bootstrap import (
     around_read_10x_h5,
     around_read_h5ad,
     around_read_zarr,
+    around_sparsefunc,
     around_write_h5ad,
     around_write_zarr,
 )
@@ -39,6 +40,9 @@ _FILES = {
     "anndata._core.merge.concat_arrays": around_concat_arrays,
 }
 
+_SPARSEFUNCS = ("count_nonzero", "mean_variance_axis", "min_max_axis")
+"""Helpers of scikit-learn for sparse matrices that are run out of memory."""
+
 _MEASURED = ("pp", "tl", "get", "pl", "experimental.pp", "metrics")
 """Where the public functions of scanpy are that are measured, whether they can be run out of memory or not."""
 
@@ -59,6 +63,8 @@ def patch(overrides: Iterable[Override] = BUILTIN) -> None:
     with _lock:
         for path, around in _FILES.items():
             _wrap(_loaded(path), around)
+        for name in _SPARSEFUNCS:
+            _wrap(_loaded(f"sklearn.utils.sparsefuncs.{name}"), around_sparsefunc, name)
         for override in overrides:
             _wrap(_loaded(f"scanpy.{override.function}"), around_function, override.function)
         for name in GATHERED:
@@ -108,10 +114,10 @@ def _loaded(path: str) -> Callable[..., Any] | None:
 
 
 def _rebind(replacements: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
-    """Replace functions, known by identity, in every module of anndata and scanpy that has a name for them."""
+    """Replace functions, known by identity, in every module of these packages that has a name for them."""
     by_id = {id(function): replacement for function, replacement in replacements.items()}
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] not in {"anndata", "scanpy"} or not isinstance(module, ModuleType):
+        if name.partition(".")[0] not in {"anndata", "scanpy", "sklearn"} or not isinstance(module, ModuleType):
             continue
         namespace = vars(module)
         for key in [key for key, value in namespace.items() if id(value) in by_id]:

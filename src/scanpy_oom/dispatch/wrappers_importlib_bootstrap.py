@@ -24,6 +24,7 @@ __all__ = [
     "around_read",
     "around_read_h5ad",
     "around_read_zarr",
+    "around_sparsefunc",
     "around_write_h5ad",
     "around_write_zarr",
     "set_default_backed",
@@ -186,6 +187,26 @@ def around_concat_arrays(function: Function) -> Function:
             if any(isinstance(array, oom_matrix) for array in arrays):
                 return import_module("scanpy_oom.dispatch.concat").concat_arrays(function, arrays, *args, **kwargs)
         return function(arrays, *args, **kwargs)
+
+    return update_wrapper(wrapper, function)
+
+
+def around_sparsefunc(function: Function, name: str) -> Function:
+    """Wrap a helper of scikit-learn that takes a sparse matrix first, so that it knows what is out of memory.
+
+    Parameters
+    ----------
+    function
+        scikit-learn's own.
+    name
+        Its name in ``sklearn.utils.sparsefuncs``.
+    """
+
+    def wrapper(X: Any, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if "scanpy_oom.matrix" in _modules and isinstance(X, _modules["scanpy_oom.matrix"].OOMMatrix):
+            return getattr(import_module("scanpy_oom.dispatch.sparsefuncs"), name)(function, X, *args, **kwargs)
+        return function(X, *args, **kwargs)
 
     return update_wrapper(wrapper, function)
 

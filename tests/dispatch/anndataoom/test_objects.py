@@ -1,10 +1,9 @@
-"""Objects of the package anndataoom are read from their files, and scanpy's functions take them."""
+"""Objects of the package anndataoom are read from their files."""
 
 from __future__ import annotations
 
 import gc
 import shutil
-from pathlib import Path
 from weakref import ref
 
 import anndata as ad
@@ -17,54 +16,12 @@ from scipy import sparse
 import scanpy_oom
 from scanpy_oom import OOMMatrix
 from scanpy_oom.io.rows import RowsSource
-from scanpy_oom.passes import record
 
-from ..comparison import assert_same_anndata
-from ..matrices import annotated, counts, dense
+from ...comparison import assert_same_anndata
+from ...matrices import annotated, counts, dense
+from .examples import COLUMNS, N_OBS, N_VARS, ROWS, example, listing, written
 
 anndataoom = pytest.importorskip("anndataoom")
-
-N_OBS, N_VARS = 60, 30
-ROWS, COLUMNS = np.array([50, 3, 4, 5, 3, 59, 0]), np.array([2, 29, 1, 1, 14])
-
-
-def written(folder: Path, adata: ad.AnnData) -> Path:
-    """Write a file that anndataoom can read: it knows no strings that may be missing, as pandas 3 has them."""
-    with ad.settings.override(allow_write_nullable_strings=False):
-        adata.write_h5ad(folder / "a.h5ad", compression="gzip")
-    return folder / "a.h5ad"
-
-
-def example(make=sparse.csr_matrix, dtype: str = "float32") -> ad.AnnData:
-    adata = annotated(make(counts(N_OBS, N_VARS, dtype=dtype)))
-    adata.raw = adata.copy()
-    adata.layers["half"] = adata.X * 0.5
-    adata.obsm["coordinates"] = np.arange(2.0 * N_OBS).reshape(N_OBS, 2)
-    adata.obsm["sparse"] = sparse.csr_matrix(np.eye(N_OBS, 4))
-    adata.varm["loadings"] = np.ones((N_VARS, 2))
-    adata.obsp["distances"] = sparse.csr_matrix(np.eye(N_OBS))
-    adata.varp["pairs"] = sparse.csr_matrix(np.eye(N_VARS))
-    adata.uns |= {"nested": {"a": np.array([1, 2])}, "table": pd.DataFrame({"b": [1, 2]}), "text": "c"}
-    return adata
-
-
-@pytest.fixture
-def path(tmp_path):
-    return written(tmp_path, example())
-
-
-@pytest.fixture
-def data(path):
-    return anndataoom.read(path)
-
-
-@pytest.fixture
-def memory(path):
-    return ad.read_h5ad(path)
-
-
-def listing(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def source_name(matrix: OOMMatrix) -> str:
@@ -385,119 +342,3 @@ def test_what_is_remembered_goes_with_the_object(path, through_the_object):
     del data
     gc.collect()
     assert matrix() is None
-
-
-# -- scanpy's functions on it
-
-
-def pipeline(adata) -> None:
-    adata.var["mt"] = np.arange(adata.n_vars) % 4 == 0
-    sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, inplace=True)
-    sc.pp.filter_cells(adata, min_counts=20)
-    sc.pp.filter_genes(adata, min_cells=3)
-    sc.pp.normalize_total(adata, target_sum=100)
-    sc.pp.log1p(adata)
-    sc.pp.highly_variable_genes(adata, n_top_genes=9)
-    sc.pp.scale(adata, layer="half")
-    sc.pp.pca(adata, n_comps=4)
-    sc.pp.neighbors(adata, n_neighbors=5, use_rep="X_pca")
-    sc.tl.rank_genes_groups(adata, "kind", use_raw=False)
-
-
-def test_a_script_gives_what_it_gives_in_memory(data, memory, path):
-    before = listing(path.parent)
-    pipeline(data)
-    pipeline(memory)
-    assert listing(path.parent) == before
-    assert isinstance(data, anndataoom.AnnDataOOM)
-    assert data.shape == memory.shape
-    got = scanpy_oom.from_anndataoom(data)
-    assert [step.split()[0] for step in map(str, got.X.chain.transforms)] == ["normalize_total", "log1p"]
-    memory.uns["table"] = got.uns["table"]
-    for name in ("obs", "var"):
-        getattr(memory, name).index.name = f"{name}_names"  # as anndataoom names them
-    memory.raw.var.index.name = got.raw.var.index.name
-    memory.uns, got.uns = dict(sorted(memory.uns.items())), dict(sorted(got.uns.items()))
-    for name in ("obsm", "varm", "obsp", "varp", "layers"):
-        assert set(getattr(got, name)) == set(getattr(memory, name))
-        setattr(memory, name, {key: getattr(memory, name)[key] for key in getattr(got, name) if key is not None})
-    assert_same_anndata(memory, got, rtol=1e-5)
-
-
-def test_what_was_made_of_it_is_used_again(data):
-    sc.pp.calculate_qc_metrics(data, percent_top=None, inplace=True)
-    passes = record.totals().passes
-    sc.pp.filter_genes(data, min_cells=1)
-    assert record.totals().passes == passes
-
-
-def test_anndataoom_goes_on_with_what_scanpy_made(data, memory):
-    sc.pp.normalize_total(data, target_sum=100)
-    anndataoom.chunked_log1p(data)
-    sc.pp.normalize_total(memory, target_sum=100)
-    sc.pp.log1p(memory)
-    np.testing.assert_allclose(dense(data.X[0:N_OBS]), dense(memory.X), rtol=1e-6)
-    np.testing.assert_allclose(dense(scanpy_oom.from_anndataoom(data[ROWS]).X), dense(memory.X)[ROWS], rtol=1e-6)
-    np.testing.assert_allclose(data.obs_vector("gene7"), dense(memory.X)[:, 7], rtol=1e-6)
-
-
-def test_raw_and_layers_follow_the_rows(data, memory):
-    copy = data.copy()
-    for adata in (data, memory):
-        sc.pp.filter_cells(adata, min_counts=20)
-    assert data.shape == memory.shape != copy.shape
-    np.testing.assert_array_equal(dense(data.raw.X[:]), dense(memory.raw.X))
-    np.testing.assert_array_equal(dense(data.layers["half"][:]), dense(memory.layers["half"]))
-    assert copy.layers["half"].shape == copy.shape
-    rows = np.arange(7)
-    np.testing.assert_array_equal(dense(data[rows].raw.X[:]), dense(memory.raw.X)[rows])
-
-
-def test_a_layer_is_worked_on_alone(data):
-    x, raw = data.X, data.raw
-    sc.pp.log1p(data, layer="half")
-    assert data.X is x
-    assert data.raw is raw
-    np.testing.assert_array_equal(dense(data.layers["half"][:]), np.log1p(dense(x[:]) * np.float32(0.5)))
-
-
-def test_a_column_that_was_cached_is_not_taken_for_a_new_one(data, memory):
-    data.cache_X()
-    sc.pp.log1p(data)
-    np.testing.assert_array_equal(data.obs_vector("gene7"), np.log1p(dense(memory.X))[:, 7])
-
-
-def test_a_copy_is_an_anndata(data):
-    before = data.X
-    copy = sc.pp.log1p(data, copy=True)
-    assert isinstance(copy, ad.AnnData)
-    assert isinstance(copy.X, OOMMatrix)
-    assert data.X is before
-    assert "log1p" not in data.uns
-
-
-def test_what_a_function_returns_is_returned(data, memory):
-    result = sc.pp.normalize_total(data, target_sum=100, inplace=False)
-    want = sc.pp.normalize_total(memory, target_sum=100, inplace=False)
-    assert isinstance(result["X"], OOMMatrix)
-    np.testing.assert_allclose(dense(result["X"]), dense(want["X"]), rtol=1e-6)
-
-
-def test_by_name_it_is_served_too(data):
-    sc.pp.log1p(data=data)
-    assert "log1p" in data.uns
-
-
-def test_a_call_that_fails_changes_nothing(data):
-    before = (data.X, data.obs, data.var, data.uns, data.obsm, data.layers, data.raw)
-    with pytest.raises(KeyError, match="missing"):
-        sc.pp.log1p(data, layer="missing")
-    with pytest.raises(ValueError, match="Only provide one"):
-        sc.pp.filter_cells(data, min_counts=1, min_genes=1)
-    after = (data.X, data.obs, data.var, data.uns, data.obsm, data.layers, data.raw)
-    assert all(now is then for now, then in zip(after, before, strict=True))
-
-
-def test_functions_that_are_not_overridden_get_it_as_it_is(data):
-    frame = sc.get.obs_df(data, ["gene7", "kind"])
-    np.testing.assert_array_equal(frame["gene7"], dense(data.X[:])[:, 7])
