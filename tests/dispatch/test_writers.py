@@ -161,8 +161,8 @@ def test_a_write_does_not_wait_for_a_process_that_was_forked_meanwhile(path, mon
         child.join()
 
 
-def test_a_name_may_be_as_long_as_the_system_allows(path):
-    name = "n" * 250 + ".h5ad"
+@pytest.mark.parametrize("name", ["n" * 250 + ".h5ad", "a." + "細" * 84])
+def test_a_name_may_be_as_long_as_the_system_allows(path, name):
     sc.read_h5ad(path, backed="oom").write_h5ad(path.with_name(name))
     assert {p.name for p in path.parent.iterdir()} == {"a.h5ad", name}
 

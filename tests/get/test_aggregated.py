@@ -54,3 +54,10 @@ def test_aggregates_are_scanpy_s_for_every_dtype_and_format(dtype, kind):
 def test_all_functions_together_take_one_pass():
     lazy = pair(counts(60, 30))[1]
     assert passes_of(lambda: sc.get.aggregate(lazy, ["kind", "batch"], ["sum", "mean", "var", "count_nonzero"])) == 1
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_medians_of_booleans_are_scanpy_s(kind):
+    x = counts(60, 30) > 0
+    x = x.toarray() if kind == "dense" else x.asformat(kind)
+    assert_same_outcome(lambda a: sc.get.aggregate(a, "kind", "median"), x)

@@ -239,6 +239,18 @@ def test_forked_children_read_on_where_another_file_has_taken_the_name(matrix, c
     assert [queue.get() for _ in children] == [0, 0, 0]
 
 
+@unix
+def test_a_system_that_gives_less_than_is_asked_for_is_asked_again(counts, write_h5ad, monkeypatch):
+    matrix = counts(500, 40)
+    path = write_h5ad(matrix, **hdf5plugin.Blosc())
+    adata = sc.read_h5ad(path, backed="oom")
+    path.with_name("other").write_bytes(b"another file")
+    path.with_name("other").replace(path)
+    preadv = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda fd, buffers, at: preadv(fd, [buffers[0][:1000]], at))
+    assert (adata.X[:] != matrix).nnz == 0
+
+
 WITHOUT_PREAD = """
     import os, sys
     for name in ("pread", "preadv", "pwrite", "pwritev"):

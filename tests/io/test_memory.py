@@ -31,20 +31,47 @@ def test_rows_are_those_of_the_matrix(kind, rows, request):
     np.testing.assert_array_equal(found.toarray(), MATRIX[rows].toarray())
 
 
-@pytest.mark.parametrize("kind", ["csr_matrix", "csc_matrix"])
-@pytest.mark.parametrize("found", ["decreases", "ends at", "starts at", "indices there lie between"])
-def test_arrays_that_make_up_no_matrix_are_refused(kind, found):
-    matrix = KINDS[kind](MATRIX).copy()
-    if found == "decreases":
-        matrix.indptr[7] = 1
-    elif found == "ends at":
-        matrix.indptr[-1] += 1
-    elif found == "starts at":
-        matrix.indptr[0] = 1
-    else:
-        matrix.indices[5] = 40
-    with pytest.raises(CorruptFileError, match=found):
+def _cut(matrix, name, n):
+    setattr(matrix, name, getattr(matrix, name)[:n].copy())
+
+
+DAMAGES = {
+    "indptr decreases": lambda m: m.indptr.__setitem__(2, 10**8),
+    "indptr ends too late": lambda m: m.indptr.__setitem__(-1, m.indptr[-1] + 1),
+    "indptr starts too late": lambda m: m.indptr.__setitem__(0, 1),
+    "indptr is too short": lambda m: _cut(m, "indptr", -1),
+    "indptr is empty": lambda m: _cut(m, "indptr", 0),
+    "indices are too few": lambda m: _cut(m, "indices", -3),
+    "an index is too large": lambda m: m.indices.__setitem__(1, 10**8),
+    "an index is negative": lambda m: m.indices.__setitem__(1, -1),
+}
+
+
+@pytest.mark.parametrize(
+    "make", [sparse.csr_matrix, sparse.csc_matrix, lambda m: sparse.bsr_matrix(m, blocksize=(4, 5))]
+)
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_arrays_that_make_up_no_matrix_are_refused(make, damage):
+    matrix = make(MATRIX.copy())
+    damage(matrix)
+    with pytest.raises(CorruptFileError):
         MemorySource(matrix).read_rows(slice(0, 40))
+
+
+@pytest.mark.parametrize("position", [10**8, -1])
+def test_coordinates_out_of_range_are_refused(position):
+    matrix = sparse.coo_matrix(MATRIX)
+    matrix.coords[0][3] = position
+    with pytest.raises(CorruptFileError, match="holds"):
+        MemorySource(matrix)
+
+
+def test_a_matrix_with_room_behind_its_last_entry_is_read_and_left_as_it_is():
+    matrix = MATRIX.copy()
+    matrix.data, matrix.indices = np.append(matrix.data, 0), np.append(matrix.indices, 0)
+    block = MemorySource(matrix).read_rows(slice(0, 40))
+    np.testing.assert_array_equal(block.data, MATRIX.data)
+    assert matrix.data.size == MATRIX.nnz + 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

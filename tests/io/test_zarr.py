@@ -250,12 +250,20 @@ def test_errors_name_the_store(tmp_path, store):
         assert ad.read_zarr(tmp_path / "none.zarr", backed="oom").X is None
 
 
+def test_a_shape_may_be_of_whole_floats(tmp_path):
+    full().write_zarr(tmp_path / "a.zarr")
+    zarr.open_group(tmp_path / "a.zarr", use_consolidated=False)["X"].attrs.update(shape=[60.0, 30.0])
+    zarr.consolidate_metadata(tmp_path / "a.zarr")
+    assert ad.read_zarr(tmp_path / "a.zarr", backed="oom").X.shape == (60, 30)
+
+
 @pytest.mark.parametrize(
     ("damage", "found"),
     {
         "one number as shape": (lambda root: root["X"].attrs.update(shape=[60]), "shape"),
         "text as shape": (lambda root: root["X"].attrs.update(shape="ab"), "shape"),
         "fractions as shape": (lambda root: root["X"].attrs.update(shape=[60.5, 20.2]), "shape"),
+        "a list as number": (lambda root: root["X"].attrs.update(shape=[60, [20]]), "shape"),
         "no shape": (lambda root: root["X"].attrs.__delitem__("shape"), "shape"),
         "another shape": (lambda root: root["X"].attrs.update(shape=[60, 21]), "21"),
         "another shape of raw": (lambda root: root["raw/X"].attrs.update(shape=[60, 21]), "21"),

@@ -53,4 +53,4 @@ def count_nonzero(
     """Numbers of stored values along an axis, or in all; streamed, unless rows have weights."""
     if sample_weight is not None or axis not in {None, 0, 1}:
         return _in_memory(function, X, axis=axis, sample_weight=sample_weight)
-    return X.nnz if axis is None else X.getnnz(axis=axis)
+    return X.nnz if axis is None else X.getnnz(axis=axis).astype(np.intp, copy=False)

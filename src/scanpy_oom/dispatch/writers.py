@@ -68,8 +68,8 @@ def replacement(path: Path) -> Iterator[Path]:
     """
     target = path.resolve()  # through a link, as writing into it would go
     # an ending may say what is to be written, as in .zip
-    name = f".scanpy-oom-{os.getpid()}-{next(_NUMBERS)}-{uuid4().hex[:8]}.partial"
-    temporary = target.with_name(name + target.suffix[-100:])  # names have 255 bytes at most
+    ending = target.suffix if len(os.fsencode(target.suffix)) < 100 else ""  # names have 255 bytes at most
+    temporary = target.with_name(f".scanpy-oom-{os.getpid()}-{next(_NUMBERS)}-{uuid4().hex[:8]}.partial{ending}")
     with _removed_in_the_end(temporary):
         yield temporary
         if temporary.is_dir():

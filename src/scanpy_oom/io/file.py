@@ -183,7 +183,9 @@ class _Stream(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        n = os.preadv(self._fd, [buffer], self._position)
+        view, n = memoryview(buffer).cast("B"), 0
+        while n < len(view) and (more := os.preadv(self._fd, [view[n:]], self._position + n)):
+            n += more  # a system may give less than is asked for, and HDF5 does not ask again
         self._position += n
         return n
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -89,10 +90,17 @@ class MemorySource(Source):
 
 def _check_arrays(matrix: Any) -> None:
     """Refuse what SciPy, which trusts them, would convert out of bounds."""
-    if matrix.format not in {"csr", "csc"}:
-        return
-    if wrong := wrong_offsets(matrix.indptr, matrix.data.size):
-        msg = f"The matrix in memory {wrong}. Make it anew."
+    wrong: object = None
+    try:
+        if matrix.format in {"csr", "csc", "bsr"}:
+            # of rows, indices are checked where they are read; what is behind the last entry is cut off the copy
+            copy(matrix).check_format(full_check=matrix.format != "csr")
+            wrong = wrong_offsets(matrix.indptr, int(matrix.indptr[-1]))
+        elif matrix.format == "coo":
+            for positions, n in zip(matrix.coords, matrix.shape, strict=True):
+                check_indices("The matrix in memory", n)(positions, 0)
+    except ValueError as error:
+        wrong = error
+    if wrong:
+        msg = f"The arrays of the matrix in memory make up none: {wrong}"
         raise CorruptFileError(msg)
-    if matrix.format == "csc":  # of rows, indices are checked where they are read
-        check_indices("memory", matrix.shape[0])(matrix.indices, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,10 +28,14 @@ def stored_shape(path: Path, group: h5py.Group | zarr.Group) -> tuple[int, int]:
     CorruptFileError
         If it is not two numbers that a matrix may have.
     """
-    stored = np.asarray(group.attrs.get("shape", group.attrs.get("h5sparse_shape", ())))
-    if stored.shape != (2,) or stored.dtype.kind not in "iu" or not 0 <= stored.min() <= stored.max() < _MAX:
+    attribute: Any = group.attrs.get("shape", group.attrs.get("h5sparse_shape", ()))
+    try:
+        stored = np.asarray(attribute, dtype=np.float64)  # as which JSON may have them
+    except (TypeError, ValueError):
+        stored = np.empty(0)
+    if stored.shape != (2,) or not ((stored >= 0) & (stored < _MAX) & (stored == np.floor(stored))).all():
         msg = (
-            f"{path}: {group.name} has the shape {stored.tolist()}; "
+            f"{path}: {group.name} has the shape {np.asarray(attribute, dtype=object).tolist()}; "
             f"numbers of rows and of columns below {_MAX} are expected. "
             "The file is damaged; fetch or write it again."
         )

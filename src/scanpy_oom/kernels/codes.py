@@ -73,7 +73,7 @@ def encode_counts(
                     out[write] = less_one & FULL
                     out[write + ONE] = less_one >> BYTE
                     write += TWO
-    return np.int64(write)
+    return int(write)
 
 
 @nb.njit(nogil=True, cache=True)
@@ -139,4 +139,4 @@ def decode_counts(
         if takes:
             out_lengths[row] = write - start
             row += 1
-    return np.int64(write)
+    return int(write)

@@ -63,7 +63,16 @@ def take_values(matrix: OOMMatrix, index: Any) -> Any:
         return run_in_memory(lambda values, mask: values[mask], "X[mask]", matrix, index)
     row, column = _unpack(index)
     integers = _is_integer(row), _is_integer(column)
-    if not any(integers) and _are_pairs(row, column):
+    dimensions = _n_dimensions(row), _n_dimensions(column)
+    if max(dimensions) > 1 and any(isinstance(part, slice) for part in (row, column)):
+        if not matrix.is_dense:
+            msg = "index results in >2 dimensions"
+            raise IndexError(msg)
+        return run_in_memory(lambda values: values[row, column], "X[...]", matrix)
+    if (max(dimensions) > 1 or not any(integers)) and _are_pairs(row, column):
+        if max(dimensions) > 2 and not matrix.is_dense:
+            msg = "Index dimension must be 1 or 2"
+            raise IndexError(msg)
         return _take_pairs(matrix, np.asarray(row), np.asarray(column))
     rows = normalize_axis_index([row] if integers[0] else row, matrix.shape[0])
     columns = normalize_axis_index([column] if integers[1] else column, matrix.shape[1])
@@ -75,16 +84,27 @@ def take_values(matrix: OOMMatrix, index: Any) -> Any:
     return values[0] if integers[0] else values[:, 0]
 
 
+def _n_dimensions(part: Any) -> int:
+    return 1 if isinstance(part, slice) else np.ndim(part)
+
+
 def _are_pairs(row: Any, column: Any) -> bool:
     """Whether two arrays of positions mean single places, as in NumPy, and not a grid."""
     if isinstance(row, slice) or isinstance(column, slice):
         return False
-    shapes = np.shape(row), np.shape(column)
-    return not (len(shapes[0]) == 2 and shapes[0][1] == 1)
+    of_rows, of_columns = np.shape(row), np.shape(column)
+    by_row = len(of_rows) == 2 and of_rows[1] == 1
+    by_column = len(of_columns) == 1 or (len(of_columns) == 2 and of_columns[0] == 1)
+    return not (by_row and by_column)
 
 
 def _take_pairs(matrix: OOMMatrix, row: NDArray, column: NDArray) -> sparse.csr_matrix | NDArray:
-    rows, columns = np.broadcast_arrays(_places(row, matrix.shape[0]), _places(column, matrix.shape[1]))
+    rows, columns = _places(row, matrix.shape[0]), _places(column, matrix.shape[1])
+    try:
+        rows, columns = np.broadcast_arrays(rows, columns)
+    except ValueError as error:
+        msg = f"positions of shape {rows.shape} do not go with positions of shape {columns.shape}"
+        raise IndexError(msg) from error
     unique_rows, at_row = np.unique(rows, return_inverse=True)
     unique_columns, at_column = np.unique(columns, return_inverse=True)
     grid = engine().collect(matrix.select(unique_rows, unique_columns), dense=matrix.is_dense, what="X[...]")

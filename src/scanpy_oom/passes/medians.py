@@ -50,7 +50,7 @@ class GroupMedians(GroupRanks):
     def _fill(self, bucket: int, out: NDArray[np.float64]) -> None:
         first, last = self._bounds[bucket], self._bounds[bucket + 1]
         columns, codes, values = self._read(bucket)
-        if self._matrix.dtype == bool and not self._is_dense:
+        if self._matrix.dtype == bool and not self._matrix.is_dense:
             values = values.astype(bool)  # of which scanpy adds the two in the middle: true, once
         # one after the other by group, and within it by column
         order = np.lexsort((columns, codes))

@@ -44,7 +44,7 @@ def scale(
     known. See :func:`scanpy.pp.scale`.
     """
     if not isinstance(data, AnnData):
-        if not copy and data.dtype.kind == "f" and (data.is_dense or not zero_center):
+        if not copy and data.dtype.kind == "f" and (data.is_dense or not zero_center or mask_obs is not None):
             warn_not_in_place("sc.pp.scale")
         return _scale_array(data, zero_center, max_value, layer, obsm, mask_obs, return_mean_std=return_mean_std)
     adata = data.copy() if copy else data

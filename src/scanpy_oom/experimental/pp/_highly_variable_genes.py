@@ -127,6 +127,9 @@ def rank_genes(
     batches = Batches.of(adata, batch_key)
     bound = _clip(clip, batches)
     moments, cell_totals = _moments(x, batches)
+    if ((moments.total == 0) & (moments.nnz > 0)).any():
+        reason = "the values of a gene cancel each other out, and scanpy leaves such a gene out of the totals of cells"
+        raise UnsupportedOutOfMemory(reason)
     model = _model(x, batches, moments, cell_totals, theta=float(theta), clip=bound)
     variances, extrema = run([Request(x, [PearsonVariances(model), ExtremaReduction()])])[0]
     _check_values(x, extrema, warn=check_values)
