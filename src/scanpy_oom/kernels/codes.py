@@ -73,7 +73,7 @@ def encode_counts(
                     out[write] = less_one & FULL
                     out[write + ONE] = less_one >> BYTE
                     write += TWO
-    return int(write)
+    return np.int64(write)  # type: ignore[return-value]  # numba would make a float of -1 and an unsigned number
 
 
 @nb.njit(nogil=True, cache=True)
