@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,12 +75,15 @@ class Visited:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.n = 0
+        self._lock = threading.Lock()
         for feed in (SourceFeed, Stage):
             monkeypatch.setattr(feed, "read", self._counting(feed.read))
 
     def _counting(self, read: Any) -> Any:
         def counting(feed: Any, rows: Any, choice: Any = None) -> Any:
-            self.n += int(feed.sizes(rows).sum())
+            n = int(feed.sizes(rows).sum())
+            with self._lock:  # threads read at once
+                self.n += n
             return read(feed, rows, choice)
 
         return counting
