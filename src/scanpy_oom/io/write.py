@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
-__all__ = ["CHUNK", "ArrayWriter", "CompressedWriter", "index_dtype", "start_offsets"]
+__all__ = ["CHUNK", "ArrayWriter", "CompressedRows", "CompressedWriter", "index_dtype"]
 
 CHUNK = 100_000
 """Entries of a chunk: large enough to compress well, small enough to be read apart."""
@@ -36,6 +36,39 @@ class _Writer:
     def discard(self) -> None:
         """Stop, and leave what is written as it is."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class CompressedRows:
+    """The arrays of values and indices of a compressed matrix, which rows are appended to, and where these start.
+
+    Parameters
+    ----------
+    data, indices
+        What appends to the arrays.
+    n_rows
+        How many rows there will be.
+    indptr_dtype
+        Type of where they start; the narrowest of int32 and int64 if there is none.
+    """
+
+    def __init__(self, data: Any, indices: Any, n_rows: int, indptr_dtype: Any) -> None:
+        self._data, self._indices, self._indptr_dtype = data, indices, indptr_dtype
+        self._lengths = np.zeros(n_rows, dtype=np.int64)
+        self._n_rows = 0
+
+    def append(self, indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[Any]) -> None:
+        """Write the next rows."""
+        n_rows = indptr.size - 1
+        self._data.append(values)
+        self._indices.append(indices)
+        self._lengths[self._n_rows : self._n_rows + n_rows] = np.diff(indptr)
+        self._n_rows += n_rows
+
+    def close(self) -> NDArray[np.integer]:
+        """Write what waits; return where the rows start."""
+        self._data.close()
+        self._indices.close()
+        return _start_offsets(self._lengths, self._indptr_dtype)
 
 
 class CompressedWriter(_Writer):
@@ -65,30 +98,23 @@ class CompressedWriter(_Writer):
         super().__init__()
         n_rows, n_columns = shape if kind == "csr" else shape[::-1]
         options = {"chunks": (max(min(CHUNK, shape[0] * shape[1]), 1),), **dataset_kwargs}
-        self._indptr_dtype = options.pop("indptr_dtype", None)
+        indptr_dtype = options.pop("indptr_dtype", None)
         self._options = options
         self._group = parent.require_group(name)
         self._group.attrs.update({"shape": shape, "encoding-type": f"{kind}_matrix", "encoding-version": "0.1.0"})
-        self._data, self._indices = (
+        data, indices = (
             self._appender(self._group.create_dataset(key, (0,), of, maxshape=(None,), **options))
             for key, of in (("data", dtype), ("indices", index_dtype(n_columns)))
         )
-        self._lengths = np.zeros(n_rows, dtype=np.int64)
-        self._n_rows = 0
+        self._rows = CompressedRows(data, indices, n_rows, indptr_dtype)
 
     def append(self, indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[Any]) -> None:
         """Write the next rows."""
-        n_rows = indptr.size - 1
-        self._data.append(values)
-        self._indices.append(indices)
-        self._lengths[self._n_rows : self._n_rows + n_rows] = np.diff(indptr)
-        self._n_rows += n_rows
+        self._rows.append(indptr, indices, values)
 
     def close(self) -> None:
         """Write what waits, and where the rows start."""
-        self._data.close()
-        self._indices.close()
-        indptr = start_offsets(self._lengths, self._indptr_dtype)
+        indptr = self._rows.close()
         options = {**self._options, "chunks": (min(CHUNK, indptr.size),)}
         self._group.create_dataset("indptr", data=indptr, maxshape=(None,), **options)
         self._pool.shutdown()
@@ -135,7 +161,7 @@ class ArrayWriter(_Writer):
         self._pool.shutdown()
 
 
-def start_offsets(lengths: NDArray[np.int64], dtype: Any = None) -> NDArray[np.integer]:
+def _start_offsets(lengths: NDArray[np.int64], dtype: Any = None) -> NDArray[np.integer]:
     """Return where each row starts, and the end, from their lengths: in `dtype`, or as int32 if they fit."""
     indptr = np.zeros(lengths.size + 1, dtype=np.int64)
     np.cumsum(lengths, out=indptr[1:])

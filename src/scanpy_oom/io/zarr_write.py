@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .write import CHUNK, index_dtype, start_offsets
+from .write import CHUNK, CompressedRows, index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,31 +77,24 @@ class ZarrCompressedWriter:
     ) -> None:
         n_rows, n_columns = shape if kind == "csr" else shape[::-1]
         options = _options(dataset_kwargs)
-        self._indptr_dtype = options.pop("indptr_dtype", None)
+        indptr_dtype = options.pop("indptr_dtype", None)
         self._options = options
         self._group = parent.require_group(name)
         self._group.attrs.update({"shape": list(shape), "encoding-type": f"{kind}_matrix", "encoding-version": "0.1.0"})
         options = {"chunks": (max(min(CHUNK, shape[0] * shape[1]), 1),), **options}
-        self._data, self._indices = (
+        data, indices = (
             _Appender(self._group.create_array(key, shape=(0,), dtype=of, **options))
             for key, of in (("data", dtype), ("indices", index_dtype(n_columns)))
         )
-        self._lengths = np.zeros(n_rows, dtype=np.int64)
-        self._n_rows = 0
+        self._rows = CompressedRows(data, indices, n_rows, indptr_dtype)
 
     def append(self, indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[Any]) -> None:
         """Write the next rows."""
-        n_rows = indptr.size - 1
-        self._data.append(values)
-        self._indices.append(indices)
-        self._lengths[self._n_rows : self._n_rows + n_rows] = np.diff(indptr)
-        self._n_rows += n_rows
+        self._rows.append(indptr, indices, values)
 
     def close(self) -> None:
         """Write what waits, and where the rows start."""
-        self._data.close()
-        self._indices.close()
-        indptr = start_offsets(self._lengths, self._indptr_dtype)
+        indptr = self._rows.close()
         array = self._group.create_array("indptr", shape=indptr.shape, dtype=indptr.dtype, **self._options)
         array[...] = indptr
 
