@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from scanpy_oom import settings
+
 from .installed import Environment
+
+
+@pytest.fixture(autouse=True)
+def _settings_as_before():
+    """Give back what a test has set: a limit that stays behind makes another test fail."""
+    before = dict(vars(settings))
+    yield
+    vars(settings).update(before)
 
 
 @pytest.fixture(scope="session")

@@ -178,15 +178,11 @@ def test_the_card_and_the_plan_name_the_files(small: list[Path]) -> None:
 
 
 def test_the_plan_tells_what_will_be_read(paths: list[Path]) -> None:
-    before = scanpy_oom.settings.n_threads
     scanpy_oom.settings.n_threads = 1
-    try:
-        lazy = scanpy_oom.read_h5ad(paths[:2])
-        lazy.X.source.row_offsets()
-        plan, read = lazy.oom.explain("calculate_qc_metrics"), lazy.X.source.bytes_read
-        sc.pp.calculate_qc_metrics(lazy, inplace=True)
-    finally:
-        scanpy_oom.settings.n_threads = before
+    lazy = scanpy_oom.read_h5ad(paths[:2])
+    lazy.X.source.row_offsets()
+    plan, read = lazy.oom.explain("calculate_qc_metrics"), lazy.X.source.bytes_read
+    sc.pp.calculate_qc_metrics(lazy, inplace=True)
     assert plan.n_bytes == lazy.X.source.bytes_read - read
 
 
@@ -221,16 +217,12 @@ def test_a_closed_one_says_so(small: list[Path]) -> None:
 
 
 def test_results_depend_on_neither_threads_nor_memory(paths: list[Path]) -> None:
-    before = scanpy_oom.settings.n_threads, scanpy_oom.settings.memory_limit
     found = []
-    try:
-        for n_threads, limit in ((1, "400MB"), (4, "2GB")):
-            scanpy_oom.settings.n_threads, scanpy_oom.settings.memory_limit = n_threads, limit
-            lazy = scanpy_oom.read_h5ad(paths[:2], join="outer")
-            lognormalize(lazy)
-            found.append(np.asarray(lazy.X.sum(axis=0)))
-    finally:
-        scanpy_oom.settings.n_threads, scanpy_oom.settings.memory_limit = before
+    for n_threads, limit in ((1, "400MB"), (4, "2GB")):
+        scanpy_oom.settings.n_threads, scanpy_oom.settings.memory_limit = n_threads, limit
+        lazy = scanpy_oom.read_h5ad(paths[:2], join="outer")
+        lognormalize(lazy)
+        found.append(np.asarray(lazy.X.sum(axis=0)))
     np.testing.assert_array_equal(*found)
 
 
@@ -292,14 +284,10 @@ def test_side_by_side_is_done_in_memory_which_is_said(small: list[Path]) -> None
 def test_side_by_side_beyond_the_limit_is_refused(pbmc3k: Path) -> None:
     lazy = scanpy_oom.read_h5ad(pbmc3k)
     lazy.var_names_make_unique()
-    before = scanpy_oom.settings.memory_limit
     scanpy_oom.settings.memory_limit = "200MB"
-    try:
-        many = {f"{i}": lazy for i in range(9)}
-        with pytest.raises(MemoryBudgetExceeded, match=r"anndata\.concat, which needs .*axis=1"):
-            ad.concat(many, axis=1)
-    finally:
-        scanpy_oom.settings.memory_limit = before
+    many = {f"{i}": lazy for i in range(9)}
+    with pytest.raises(MemoryBudgetExceeded, match=r"anndata\.concat, which needs .*axis=1"):
+        ad.concat(many, axis=1)
 
 
 def test_matrices_in_memory_are_anndatas_own_affair(small: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

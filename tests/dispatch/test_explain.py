@@ -37,13 +37,13 @@ def opened(tmp_path: Path, n_obs: int = 3000) -> ad.AnnData:
         ("neighbors", {"use_rep": "X"}, "comparing cells here and there"),
     ],
 )
-def test_what_runs_in_memory_is_explained_with_the_bytes_that_it_takes(tmp_path, memory_limit, name, arguments, why):
+def test_what_runs_in_memory_is_explained_with_the_bytes_that_it_takes(tmp_path, name, arguments, why):
     adata = opened(tmp_path)
     assert why in adata.oom.explain(name, **arguments).reason
-    memory_limit(200_000_000)
+    settings.memory_limit = 200_000_000
     explanation = assert_fallback(adata, name, arguments)
     assert "X in memory would take 4.11 MB" in explanation.reason
-    memory_limit(1_000_000)
+    settings.memory_limit = 1_000_000
     explanation = adata.oom.explain(name, **arguments)
     assert (explanation.how, explanation.passes) == ("refused", ())
     assert "more than the limit of 1 MB" in str(explanation)
@@ -58,20 +58,9 @@ def assert_fallback(adata: ad.AnnData, name: str, arguments: dict[str, Any]) -> 
     return explanation
 
 
-@pytest.fixture
-def memory_limit() -> Iterator[Any]:
-    before = settings.memory_limit
-
-    def limit(nbytes: int) -> None:
-        settings.memory_limit = nbytes
-
-    yield limit
-    settings.memory_limit = before
-
-
-def test_a_plan_that_does_not_fit_the_limit_says_what_would(tmp_path, memory_limit):
+def test_a_plan_that_does_not_fit_the_limit_says_what_would(tmp_path):
     adata = opened(tmp_path)
-    memory_limit(100_000_000)
+    settings.memory_limit = 100_000_000
     explanation = adata.oom.explain("calculate_qc_metrics")
     assert explanation.how == "refused"
     assert "at least 131 MB" in str(explanation)

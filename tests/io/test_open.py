@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 
+import anndata as ad
 import h5py
 import numpy as np
 import pytest
@@ -45,13 +46,22 @@ def test_complex_sparse_matrices_are_not_streamed(write_h5ad, counts):
         assert not is_streamable(h5["X"])
 
 
-@pytest.mark.parametrize("shape", [[20], [20, 2**31], [-1, 10], [20.0, 10.0]])
+@pytest.mark.parametrize("shape", [[20], [20, 2**31], [-1, 10], [20.5, 10.0]])
 def test_impossible_shape_is_refused(write_h5ad, counts, shape):
     path = write_h5ad(counts(20, 10))
     with h5py.File(path, "a") as h5:
         h5["X"].attrs["shape"] = shape
     with pytest.raises(CorruptFileError, match=r"x\.h5ad: /X has the shape"):
         open_source(path)
+
+
+def test_a_shape_of_whole_floats_is_taken_as_anndata_takes_it(write_h5ad, counts, to_scipy):
+    matrix = counts(20, 10)
+    path = write_h5ad(matrix)
+    with h5py.File(path, "a") as h5:
+        h5["X"].attrs["shape"] = [20.0, 10.0]
+    assert ad.read_h5ad(path).shape == (20, 10)
+    assert (to_scipy(open_source(path)) != matrix).nnz == 0
 
 
 def test_layout_before_anndata_0_7_is_read(write_h5ad, counts, to_scipy):

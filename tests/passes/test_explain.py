@@ -31,12 +31,9 @@ def collected() -> Iterator[None]:
 
 
 @pytest.fixture
-def alone() -> Iterator[None]:
+def alone() -> None:
     """One thread: blocks are read one after the other."""
-    before = settings.n_threads
     settings.n_threads = 1
-    yield
-    settings.n_threads = before
 
 
 @pytest.fixture(autouse=True)

@@ -48,12 +48,10 @@ CLOSE = {"rtol": 1e-11, "atol": 1e-11}
 """Of double precision, where values are added in another order."""
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def _room():
     """Ranks take more than what a busy machine may have left by default."""
     oom_settings.memory_limit = 10**9
-    yield
-    oom_settings.memory_limit = None
 
 
 def in_device(name, function):
