@@ -91,8 +91,21 @@ def test_what_scanpy_holds_by_columns_is_written_by_columns(path, first, totals,
     want, got = (ad.read_h5ad(path.with_name(name)) for name in ("memory", "oom"))
     assert got.X.format == want.X.format == ("csr" if totals else "csc")
     assert_same_anndata(want, got)
-    ad.AnnData(out_of_memory[:0].X).write_h5ad(path.with_name("empty"))
-    assert ad.read_h5ad(path.with_name("empty")).shape == (0, 20)
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+@pytest.mark.parametrize("chosen", [np.s_[:0], np.s_[:, :0], np.s_[:0, :0]], ids=["rows", "columns", "both"])
+@pytest.mark.parametrize("stored", ["csr", "csc"])
+def test_what_is_empty_is_written_as_in_memory(path, stored, chosen, suffix):
+    annotated(counts(300, 20).asformat(stored)).write_h5ad(path)
+    for a, name in ((ad.read_h5ad(path), "memory"), (sc.read_h5ad(path, backed="oom"), "oom")):
+        part = a[chosen].copy()
+        write = part.write_h5ad if suffix == ".h5ad" else part.write_zarr
+        write(path.with_name(name + suffix))
+    read = ad.read_h5ad if suffix == ".h5ad" else ad.read_zarr
+    want, got = (read(path.with_name(name + suffix)) for name in ("memory", "oom"))
+    assert type(got.X) is type(want.X)
+    assert_same_anndata(want, got)
 
 
 def test_a_dense_matrix_is_written_dense_whatever_the_order_of_rows(path):

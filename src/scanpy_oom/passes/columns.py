@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ from ..matrix.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 __all__ = ["column_parts", "reads_by_columns"]
 
@@ -40,16 +43,20 @@ def column_parts(matrix: OOMMatrix, entries: int) -> Iterator[OOMMatrix]:
     source, selection = matrix.source, matrix.selection
     assert isinstance(source, CSCSource)
     columns = np.arange(matrix.shape[1]) if selection.columns is None else selection.columns
-    offsets = source.column_offsets()
-    ends = np.cumsum(np.subtract(offsets[columns + 1], offsets[columns], dtype=np.int64))
-    first = 0
-    while first < columns.size:
-        done = ends[first - 1] if first else 0
-        last = max(int(np.searchsorted(ends, done + entries, side="right")), first + 1)
+    for first, last in _edges(source.column_offsets(), columns, entries):
         distinct, inverse = np.unique(columns[first:last], return_inverse=True)
         stored = source.read_columns(distinct)[:, inverse.reshape(-1)].tocsr()
         # values are held in the kernels' dtype; the chain goes by the dtype of the source
         part = selection.take(None, np.arange(first, last))
         chain = matrix.chain.take(None, np.arange(first, last))
         yield OOMMatrix(MemorySource(stored), Selection(part.rows, None, (source.shape[0], last - first)), chain)
-        first = last
+
+
+def _edges(offsets: NDArray[np.integer], columns: NDArray[np.intp], entries: int) -> Iterator[tuple[int, int]]:
+    """Cut columns into parts of a number of stored entries; no columns are one part."""
+    ends = np.append(0, np.cumsum(np.subtract(offsets[columns + 1], offsets[columns], dtype=np.int64)))
+    edges = [0]
+    while edges[-1] < columns.size or len(edges) == 1:
+        within = int(np.searchsorted(ends, ends[edges[-1]] + entries, side="right")) - 1
+        edges.append(min(max(within, edges[-1] + 1), columns.size))
+    return pairwise(edges)

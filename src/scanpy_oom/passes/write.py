@@ -139,7 +139,7 @@ def is_written_by_columns(matrix: OOMMatrix, parent: h5py.Group | zarr.Group, na
     """Tell whether `matrix` is column-compressed, as anndata would hold and write it in memory, and is written so."""
     by_columns = matrix.format_in_memory == "csc" and isinstance(matrix.source, CSCSource)
     dense = matrix.chain.background is not None or _full_name(parent, name) in _dense_names.get()
-    return by_columns and not dense and 0 not in matrix.shape
+    return by_columns and not dense
 
 
 class WriteColumns(Reduction):
