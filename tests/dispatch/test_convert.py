@@ -6,12 +6,13 @@ import anndata as ad
 import numpy as np
 import pytest
 import scanpy as sc
+from scipy import sparse
 
 import scanpy_oom
 from scanpy_oom import OOMMatrix
 
 from ..comparison import assert_same_anndata
-from ..matrices import annotated, counts
+from ..matrices import annotated, counts, dense
 
 
 @pytest.fixture
@@ -69,6 +70,50 @@ def test_a_matrix_keeps_its_values(make):
     assert matrix.dtype == x.dtype
     np.testing.assert_array_equal(matrix.toarray(), x if isinstance(x, np.ndarray) else x.toarray())
     assert scanpy_oom.to_oom(matrix) is matrix
+
+
+KINDS = [sparse.csr_array, sparse.csc_array, sparse.csr_matrix, sparse.csc_matrix]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "expression",
+    [
+        lambda x: x,
+        lambda x: x[0],
+        lambda x: x[:, [1, 2]],
+        lambda x: x[np.array([0, 3]), np.array([1, 2])],
+        lambda x: x.sum(axis=0),
+        lambda x: x.max(axis=1),
+        lambda x: x.T,
+        lambda x: x.todense(),
+        np.log1p,
+    ],
+)
+def test_arrays_stay_arrays_and_matrices_matrices(kind, expression):
+    x = kind(counts(20, 10))
+    want, got = expression(x), expression(scanpy_oom.to_oom(x))
+    got = got.to_memory() if isinstance(got, OOMMatrix) else got
+    assert type(got) is type(want)
+    np.testing.assert_allclose(dense(got), dense(want))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_joined_arrays_are_an_array(kind):
+    parts = [ad.AnnData(kind(counts(20, 10))), ad.AnnData(sparse.csr_matrix(counts(5, 10)))]
+    want = ad.concat(parts, index_unique="-").X
+    got = ad.concat([scanpy_oom.to_oom(part) for part in parts], index_unique="-").X.to_memory()
+    assert type(got) is type(want)
+    assert (got != want).nnz == 0
+
+
+def test_an_array_keeps_its_byte_order():
+    x = counts(20, 10).toarray().astype(">f4")
+    matrix = scanpy_oom.to_oom(x)
+    for found in (matrix.to_memory(), matrix[3:9], np.asarray(matrix), matrix.T.to_memory()):
+        assert found.dtype == ">f4"
+    np.testing.assert_array_equal(matrix.to_memory(), x)
+    assert np.log1p(matrix).to_memory().dtype == np.log1p(x).dtype
 
 
 def test_a_file_that_may_be_written_to_is_refused(path):

@@ -10,6 +10,7 @@ from scipy import sparse
 from ..io.memory import MemorySource
 from ..io.source import is_supported_dtype
 from ..matrix import OOMMatrix
+from ..matrix.fallback import sparse_arrays
 from ..passes.budget import announce, require
 from ..passes.joined import below_one_another
 
@@ -69,7 +70,7 @@ def concat_arrays(
         columns,
         lambda k: _dense(rows[k : k + 1]),
         rows.dtype,
-        dense=isinstance(rows, np.ndarray),
+        type(rows),
     )
 
 
@@ -85,7 +86,8 @@ def _one_row(array: Any) -> sparse.csr_matrix | sparse.csr_array | NDArray[Any]:
     shape = (1, array.shape[1])
     if isinstance(array, np.ndarray) or (isinstance(array, OOMMatrix) and array.is_dense):
         return np.zeros(shape, dtype=array.dtype)
-    kind = sparse.csr_array if isinstance(array, sparse.sparray) else sparse.csr_matrix
+    is_array = sparse_arrays(array) if isinstance(array, OOMMatrix) else isinstance(array, sparse.sparray)
+    kind = sparse.csr_array if is_array else sparse.csr_matrix
     return kind(shape, dtype=array.dtype)
 
 

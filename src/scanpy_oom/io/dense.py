@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,6 +52,11 @@ class DenseSource(HDF5Source):
         self.row_alignment = self._chunks.chunk_shape[0]
         # Neighbouring reads share the chunks on their border.
         self._cache: LRUCache[Tile] = LRUCache(_CACHE_NBYTES)
+
+    @property
+    def dtype_in_memory(self) -> np.dtype[Any]:
+        """The dtype in the byte order of the file, which h5py and zarr keep."""
+        return self._chunks.stored_dtype
 
     def row_offsets(self) -> NDArray[np.int64]:
         """Count the stored entries that precede each row: every entry of a dense matrix is stored."""

@@ -47,15 +47,22 @@ class MemorySource(Source):
             raise TypeError(msg)
         self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
         self.dtype = matrix.dtype.newbyteorder("=")
+        self._dtype_in_memory = matrix.dtype if is_array else self.dtype
         self.format: Literal["csr", "csc", "dense"] = "dense"
         self._matrix = cast("Any", matrix)
         if not is_array:
             _check_arrays(self._matrix)
+            self.holds_arrays = isinstance(matrix, sparse.sparray)
             self.format = "csc" if self._matrix.format == "csc" else "csr"
             self._matrix = sparse.csr_matrix(matrix)
         self.nnz = int(matrix.size) if is_array else int(self._matrix.nnz)
         arrays = (matrix,) if is_array else (self._matrix.data, self._matrix.indices, self._matrix.indptr)
         self.nbytes = sum(array.nbytes for array in arrays)
+
+    @property
+    def dtype_in_memory(self) -> np.dtype[Any]:
+        """The dtype in the byte order of an array that was given."""
+        return self._dtype_in_memory
 
     @property
     def bytes_read(self) -> int:

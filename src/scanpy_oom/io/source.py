@@ -97,6 +97,9 @@ class Source(ABC):
         Name of the compression filter, or `"none"`.
     row_alignment
         Reads that start and stop at multiples of this number of rows decode nothing twice.
+    holds_arrays
+        Whether it is, in memory, one of SciPy's sparse arrays, if it is sparse; None if that is a matter of
+        ``anndata.settings``.
     """
 
     shape: tuple[int, int]
@@ -108,6 +111,7 @@ class Source(ABC):
     path: Path | None
     compression: str
     row_alignment: int = 1
+    holds_arrays: bool | None = None
 
     @property
     @abstractmethod
@@ -138,6 +142,11 @@ class Source(ABC):
         CorruptFileError
             If the file is truncated, has changed since it was opened, or holds impossible values.
         """
+
+    @property
+    def dtype_in_memory(self) -> np.dtype[Any]:
+        """The dtype in the byte order that values have in memory: in arrays, that of the file."""
+        return self.dtype
 
     @property
     def locations(self) -> tuple[str, ...]:

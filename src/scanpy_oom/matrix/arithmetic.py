@@ -16,6 +16,7 @@ from scipy import sparse
 from ..io.source import is_supported_dtype
 from .fallback import run_in_memory, sparse_arrays
 from .lowrank import Combine, LowRank
+from .mixin import Mixin
 from .transforms import ByColumn, ByRow, Cast, Elementwise
 
 if TYPE_CHECKING:
@@ -61,12 +62,9 @@ SPARSE_METHODS = {"multiply", "power", "maximum", "minimum"}
 """Binary ufuncs that SciPy's sparse matrices have as methods; the others that they have are operators."""
 
 
-class Arithmetic:
+class Arithmetic(Mixin):
     """Elementwise operations of an :class:`~scanpy_oom.matrix.OOMMatrix`."""
 
-    shape: tuple[int, int]
-    dtype: np.dtype
-    is_dense: bool
     chain: Chain
 
     def transform(self, step: Transform) -> Self:
@@ -202,10 +200,10 @@ class Arithmetic:
     def _multiplies_matrices(self, other: Any) -> bool:
         if isinstance(other, sparse.spmatrix):
             return True
-        return not (self.is_dense or sparse_arrays() or _is_scalar(other))
+        return not (self.is_dense or sparse_arrays(self._matrix) or _is_scalar(other))
 
     def __pow__(self, exponent: Any) -> Any:
-        if not self.is_dense and not sparse_arrays():
+        if not self.is_dense and not sparse_arrays(self._matrix):
             msg = "`X ** n` of a sparse matrix is a product of matrices in SciPy. For powers of values: `X.power(n)`."
             raise TypeError(msg)
         return self._binary(np.power, exponent)

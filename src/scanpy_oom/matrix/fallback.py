@@ -60,21 +60,25 @@ READING = frozenset(
 _NO_VERSION = "there is no out-of-memory version of it"
 
 
-def sparse_arrays() -> bool:
-    """Whether anndata, as it is set, reads sparse matrices as SciPy's sparse arrays."""
+def sparse_arrays(matrix: OOMMatrix) -> bool:
+    """Whether `matrix`, were it sparse in memory, would be one of SciPy's sparse arrays.
+
+    As what was given is; what is read, as anndata is set.
+    """
+    if matrix.source.holds_arrays is not None:
+        return matrix.source.holds_arrays
     return bool(getattr(anndata.settings, "use_sparse_array_on_read", False))
 
 
 def as_held(matrix: OOMMatrix, values: Any) -> Any:
     """Give values of `matrix` the type in which anndata would hold them in memory.
 
-    Column-compressed where scanpy would hold them so, and sparse arrays if
-    ``anndata.settings.use_sparse_array_on_read``.
+    Column-compressed where scanpy would hold them so, and sparse arrays or matrices (:func:`sparse_arrays`).
     """
     if not sparse.issparse(values):
         return values
     stored = values.tocsc() if matrix.format == "csc" else values.tocsr()
-    if not sparse_arrays():
+    if not sparse_arrays(matrix):
         return stored
     return sparse.csc_array(stored) if stored.format == "csc" else sparse.csr_array(stored)
 
@@ -109,9 +113,10 @@ class InMemory(Mixin):
         out[...] = values
         return out
 
-    def todense(self, order: str | None = None, out: NDArray | None = None) -> np.matrix:
-        """Bring all values into memory as a dense matrix, within ``settings.memory_limit``."""
-        return np.asmatrix(self.toarray(order, out))
+    def todense(self, order: str | None = None, out: NDArray | None = None) -> np.matrix | NDArray:
+        """Bring all values into memory as a dense matrix (an array if this is one), within the memory limit."""
+        array = self.toarray(order, out)
+        return array if sparse_arrays(self._matrix) else np.asmatrix(array)
 
     @property
     def A(self) -> NDArray:  # noqa: N802

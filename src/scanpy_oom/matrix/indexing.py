@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from .engine import engine
-from .fallback import InMemory, as_held, run_in_memory
+from .fallback import InMemory, as_held, run_in_memory, sparse_arrays
 from .selection import normalize_axis_index
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def take_values(matrix: OOMMatrix, index: Any) -> Any:
     values = as_held(matrix, engine().collect(matrix.select(rows, columns), dense=matrix.is_dense, what="X[...]"))
     if all(integers):
         return values[0, 0]
-    if not matrix.is_dense or not any(integers):
+    if not any(integers) or not (matrix.is_dense or sparse_arrays(matrix)):
         return values
     return values[0] if integers[0] else values[:, 0]
 
@@ -107,7 +107,8 @@ def _take_pairs(matrix: OOMMatrix, row: NDArray, column: NDArray) -> sparse.csr_
         raise IndexError(msg) from error
     unique_rows, at_row = np.unique(rows, return_inverse=True)
     unique_columns, at_column = np.unique(columns, return_inverse=True)
-    grid = engine().collect(matrix.select(unique_rows, unique_columns), dense=matrix.is_dense, what="X[...]")
+    chosen = matrix.select(unique_rows, unique_columns)
+    grid = as_held(matrix, engine().collect(chosen, dense=matrix.is_dense, what="X[...]"))
     return grid[at_row.reshape(rows.shape), at_column.reshape(rows.shape)]
 
 

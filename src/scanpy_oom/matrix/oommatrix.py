@@ -81,8 +81,13 @@ class OOMMatrix(Products, Reductions, InMemory, Arithmetic, CSRDataset):
 
     @property
     def dtype(self) -> np.dtype:  # type: ignore[override]
-        """Dtype of the values."""
+        """Dtype of the values, in native byte order."""
         return self.chain.dtype
+
+    @property
+    def dtype_in_memory(self) -> np.dtype:
+        """Dtype of the values in memory: arrays have the byte order of their file there, until a step changes them."""
+        return self.dtype if self.chain.transforms else self.source.dtype_in_memory
 
     @property
     def is_dense(self) -> bool:  # type: ignore[override]
@@ -207,7 +212,7 @@ class OOMMatrix(Products, Reductions, InMemory, Arithmetic, CSRDataset):
     def to_memory(self) -> sparse.csr_matrix | sparse.csc_matrix | sparse.csr_array | sparse.csc_array | NDArray:
         """Bring all values into memory, as anndata would hold them there.
 
-        Column-compressed where scanpy would hold them so, and as sparse arrays if
+        Column-compressed where scanpy would hold them so, and as sparse arrays if such were given, or if
         ``anndata.settings.use_sparse_array_on_read``.
 
         Raises

@@ -149,7 +149,7 @@ class Reductions(Mixin):
         values = engine().axis_extrema(self._matrix, axis)[int(name == "max")].astype(self.dtype)
         if self.is_dense:
             return self._shown(values, axis, self.dtype, out, keepdims=keepdims)
-        if sparse_arrays():
+        if sparse_arrays(self._matrix):
             return sparse.coo_array(values)
         return sparse.coo_matrix(values[None, :] if axis == 0 else values[:, None])
 
@@ -197,7 +197,7 @@ class Reductions(Mixin):
         values = np.asarray(values)
         with np.errstate(all="ignore"):
             values = values.astype(dtype)
-        as_matrix = not (plain or self.is_dense or sparse_arrays())
+        as_matrix = not (plain or self.is_dense or sparse_arrays(self._matrix))
         if axis is None:
             return _put(values.reshape(1, 1) if keepdims else values[()], out)
         if not (as_matrix or keepdims):

@@ -35,7 +35,7 @@ class CollectDense(Reduction):
     def prepare(self, matrix: OOMMatrix) -> None:
         n_rows, n_columns = matrix.shape
         require(n_rows * n_columns * matrix.dtype.itemsize, f"{self._what} on {matrix!r}", _ADVICE)
-        self._out = np.zeros(matrix.shape, dtype=matrix.dtype)
+        self._out = np.zeros(matrix.shape, dtype=matrix.dtype_in_memory)
 
     def partial(self) -> None:
         return None

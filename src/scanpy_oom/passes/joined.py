@@ -136,16 +136,17 @@ class JoinedSource(Source):
         Columns of all.
     dtype
         Type of the values of all.
-    dense
-        Whether it would be a dense array in memory.
+    kind
+        What it would be in memory: an array, or one of SciPy's sparse arrays or matrices.
     """
 
-    def __init__(self, parts: Sequence[Part], n_columns: int, dtype: np.dtype[Any], *, dense: bool) -> None:
+    def __init__(self, parts: Sequence[Part], n_columns: int, dtype: np.dtype[Any], kind: type) -> None:
         self.parts = tuple(parts)
         self._starts = np.concatenate([[0], np.cumsum([part.matrix.shape[0] for part in self.parts], dtype=np.int64)])
         self.shape = (int(self._starts[-1]), n_columns)
         self.dtype = dtype
-        self.format: Literal["csr", "csc", "dense"] = "dense" if dense else "csr"
+        self.format: Literal["csr", "csc", "dense"] = "dense" if kind is np.ndarray else "csr"
+        self.holds_arrays = issubclass(kind, sparse.sparray)
         self.nbytes = sum(source.nbytes for source in self._sources())
         self._readers: list[_PartReader] | None = None
         self._offsets: NDArray[np.int32] | NDArray[np.int64] | None = None
@@ -294,8 +295,7 @@ def below_one_another(
     columns: Sequence[NDArray[np.intp]],
     fills: Callable[[int], NDArray[Any]],
     dtype: np.dtype[Any],
-    *,
-    dense: bool,
+    kind: type,
 ) -> OOMMatrix:
     """Join matrices, lazily: one below the other, in this order.
 
@@ -307,8 +307,8 @@ def below_one_another(
         For each of them, `(n_columns,)`: which of its columns stands in each column of the result; -1 for none.
     fills
         Gives, by the number of a matrix, the `(n_columns,)` values of its rows in columns that it lacks.
-    dtype, dense
-        Type of the result, and whether it would be a dense array in memory.
+    dtype, kind
+        Type of the values, and what the result would be in memory: an array, or a sparse array or matrix.
     """
     parts, rows, n_rows, moved = [], [], 0, False
     for k, (matrix, of) in enumerate(zip(matrices, columns, strict=True)):
@@ -324,7 +324,7 @@ def below_one_another(
         )
         rows.append(n_rows + (np.arange(ordered.shape[0]) if order is None else order))
         n_rows, moved = n_rows + ordered.shape[0], moved or order is not None
-    joined = OOMMatrix.from_source(JoinedSource(parts, columns[0].size, dtype, dense=dense))
+    joined = OOMMatrix.from_source(JoinedSource(parts, columns[0].size, dtype, kind))
     return joined.select(np.concatenate(rows)) if moved else joined
 
 

@@ -43,6 +43,7 @@ class StagedSource(Source):
     def __init__(self, like: OOMMatrix, what: str, kind: Format | None = None) -> None:
         self.shape = like.shape
         self.dtype = like.dtype
+        self.holds_arrays = like.source.holds_arrays
         self.format = like.format_in_memory if kind is None else kind
         self.location = f"{what} of {like.source.location}"
         self._stage: Stage | None = None

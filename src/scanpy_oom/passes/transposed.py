@@ -52,6 +52,7 @@ class TransposedSource(Source):
         self._parent = parent
         self.shape = parent.shape[::-1]
         self.dtype = parent.dtype
+        self.holds_arrays = parent.source.holds_arrays
         self.format = "dense" if parent.is_dense else "csr" if parent.format == "csc" else "csc"
         self.nbytes = parent.source.nbytes
         self.location = f"transpose of {parent.source.location}"

@@ -71,7 +71,7 @@ class Write(Reduction):
 
     def prepare(self, matrix: OOMMatrix) -> None:
         self._dense = self.as_array(matrix)
-        self._dtype, (n_rows, self._n_columns) = matrix.dtype, matrix.shape
+        self._dtype, (n_rows, self._n_columns) = matrix.dtype_in_memory, matrix.shape
         rows, columns = matrix.selection.rows, matrix.selection.columns
         self._sorts = columns is not None and bool((np.diff(columns) < 0).any())
         self._scratch: ScratchRows | None = None
