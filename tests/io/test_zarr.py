@@ -15,6 +15,7 @@ import zarr
 from zarr.storage import ZipStore
 
 from scanpy_oom import CorruptFileError, OOMMatrix, settings
+from scanpy_oom.io.zarr import open_zarr
 
 from ..comparison import assert_same_anndata
 from ..matrices import annotated, counts, dense
@@ -154,6 +155,26 @@ def test_a_store_that_is_written_anew_in_its_place_is_refused(store):
     full(50).write_zarr(store)
     with pytest.raises(CorruptFileError, match=r"a\.zarr has changed since it was opened\. Read it again"):
         adata.X.sum()
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_bytes(file.read_bytes()), lambda file: file.unlink()])
+@pytest.mark.parametrize(
+    ("zarr_format", "options"),
+    [(2, {}), (3, {}), (3, {"chunks": (50,), "shards": (100,)})],
+    ids=["v2", "v3", "shards"],
+)
+def test_a_chunk_that_changes_between_two_reads_is_refused(tmp_path, zarr_format, options, change):
+    matrix = counts(60, 30)
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=zarr_format)
+    ad.io.write_elem(root, "X", matrix)
+    del root["X/data"]
+    root["X"].create_array("data", data=matrix.data, **options)
+    source = open_zarr(tmp_path / "a.zarr")
+    source.read_rows(slice(0, 60))
+    source.read_rows(slice(0, 60))
+    change(next(file for file in (tmp_path / "a.zarr/X/data").rglob("*0") if file.is_file()))
+    with pytest.raises(CorruptFileError, match=r"a\.zarr: its file X/data/.*0 has changed since it was first read"):
+        source.read_rows(slice(0, 60))
 
 
 def test_a_write_that_fails_leaves_the_old_store_and_no_litter(store):

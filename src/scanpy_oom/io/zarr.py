@@ -43,6 +43,36 @@ class _Stamp(NamedTuple):
     mtime: int
     number: int
 
+    @classmethod
+    def of(cls, path: Path) -> _Stamp | None:
+        """Look at a file; None if there is none."""
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+class _Seen:
+    """How the files of a folder looked when they were first read: a chunk may be replaced without its root.
+
+    Parameters
+    ----------
+    folder
+        The store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._looks: dict[str, int] = {}  # a number each, since there may be many
+
+    def check(self, key: str) -> None:
+        """Raise CorruptFileError if a file has changed since this was first asked."""
+        look = hash(_Stamp.of(self._folder / key))
+        if self._looks.setdefault(key, look) != look:
+            msg = f"{self._folder}: its file {key} has changed since it was first read. Read it again with read_zarr."
+            raise CorruptFileError(msg)
+
 
 _ROOTS = ("zarr.json", ".zgroup")
 
@@ -122,11 +152,7 @@ class ZarrStore:
         look = self.path
         if look.is_dir():
             look = next((look / name for name in _ROOTS if (look / name).exists()), look)
-        try:
-            status = look.stat()
-        except FileNotFoundError:  # the store is gone, or about to be replaced
-            return None
-        return _Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+        return _Stamp.of(look)  # None, if the store is gone, or about to be replaced
 
     def _changed(self) -> CorruptFileError:
         msg = f"{self.path} has changed since it was opened. Read it again with read_zarr."
@@ -149,21 +175,27 @@ def _open(path: Path, counter: ByteCounter) -> zarr.Group:
         msg = "Reading Zarr stores takes zarr: `pip install 'scanpy-oom[zarr]'`."
         raise ImportError(msg) from error
 
-    class CountingStore(WrapperStore[Any]):
-        """Counts the bytes that are read."""
+    seen = _Seen(path) if path.is_dir() else None  # a zip file is one file
+
+    class WatchedStore(WrapperStore[Any]):
+        """Counts the bytes that are read, and holds files to be what they were."""
 
         async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+            if seen is not None:
+                seen.check(key)
             try:
                 found = await self._store.get(key, prototype, byte_range)
             except (zipfile.BadZipFile, zlib.error) as error:
                 raise _damaged_zip(path, error, key) from error
+            if seen is not None:
+                seen.check(key)  # nor while it was read
             if found is not None:
                 counter.add(len(found))
             return found
 
-    store: Any = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
+    store: Any = ZipStore(path, mode="r") if seen is None else LocalStore(path, read_only=True)
     try:
-        return zarr.open_group(CountingStore(store), mode="r")
+        return zarr.open_group(WatchedStore(store), mode="r")
     except zipfile.BadZipFile as error:  # of its list of files
         raise _damaged_zip(path, error) from error
     except CorruptFileError:  # of one of its files
@@ -211,6 +243,8 @@ class _ZarrReader(ChunkReader):
         window = tuple(slice(at, at + n) for at, n in zip(origin, extent, strict=True))
         try:
             return np.asarray(self._array()[window])
+        except CorruptFileError:  # of the file, which it names
+            raise
         except (OSError, RuntimeError, ValueError, zlib.error) as error:
             if self.file._closed:
                 raise
