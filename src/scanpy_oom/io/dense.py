@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -46,17 +46,13 @@ class DenseSource(HDF5Source):
         n_rows, n_cols = self._chunks.shape
         self.shape = (n_rows, n_cols)
         self.dtype = self._chunks.dtype
+        self.byteorder = self._chunks.stored_dtype.byteorder
         self.nnz = n_rows * n_cols
         self.nbytes = self._chunks.nbytes
         self.compression = self._chunks.pipeline.compression
         self.row_alignment = self._chunks.chunk_shape[0]
         # Neighbouring reads share the chunks on their border.
         self._cache: LRUCache[Tile] = LRUCache(_CACHE_NBYTES)
-
-    @property
-    def dtype_in_memory(self) -> np.dtype[Any]:
-        """The dtype in the byte order of the file, which h5py and zarr keep."""
-        return self._chunks.stored_dtype
 
     def row_offsets(self) -> NDArray[np.int64]:
         """Count the stored entries that precede each row: every entry of a dense matrix is stored."""

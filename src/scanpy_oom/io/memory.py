@@ -47,7 +47,7 @@ class MemorySource(Source):
             raise TypeError(msg)
         self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
         self.dtype = matrix.dtype.newbyteorder("=")
-        self._dtype_in_memory = matrix.dtype if is_array else self.dtype
+        self.byteorder = matrix.dtype.byteorder if is_array else "="
         self.format: Literal["csr", "csc", "dense"] = "dense"
         self._matrix = cast("Any", matrix)
         if not is_array:
@@ -58,11 +58,6 @@ class MemorySource(Source):
         self.nnz = int(matrix.size) if is_array else int(self._matrix.nnz)
         arrays = (matrix,) if is_array else (self._matrix.data, self._matrix.indices, self._matrix.indptr)
         self.nbytes = sum(array.nbytes for array in arrays)
-
-    @property
-    def dtype_in_memory(self) -> np.dtype[Any]:
-        """The dtype in the byte order of an array that was given."""
-        return self._dtype_in_memory
 
     @property
     def bytes_read(self) -> int:

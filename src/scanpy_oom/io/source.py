@@ -97,6 +97,8 @@ class Source(ABC):
         Name of the compression filter, or `"none"`.
     row_alignment
         Reads that start and stop at multiples of this number of rows decode nothing twice.
+    byteorder
+        Of the values as anndata gives them in memory: that of the file, in arrays.
     holds_arrays
         Whether it is, in memory, one of SciPy's sparse arrays, if it is sparse; None if that is a matter of
         ``anndata.settings``.
@@ -111,6 +113,7 @@ class Source(ABC):
     path: Path | None
     compression: str
     row_alignment: int = 1
+    byteorder: Literal["<", ">", "=", "|"] = "="
     holds_arrays: bool | None = None
 
     @property
@@ -142,11 +145,6 @@ class Source(ABC):
         CorruptFileError
             If the file is truncated, has changed since it was opened, or holds impossible values.
         """
-
-    @property
-    def dtype_in_memory(self) -> np.dtype[Any]:
-        """The dtype in the byte order that values have in memory: in arrays, that of the file."""
-        return self.dtype
 
     @property
     def locations(self) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class OOMMatrix(Products, Reductions, InMemory, Arithmetic, CSRDataset):
     @property
     def dtype_in_memory(self) -> np.dtype:
         """Dtype of the values in memory: arrays have the byte order of their file there, until a step changes them."""
-        return self.dtype if self.chain.transforms else self.source.dtype_in_memory
+        return self.dtype if self.chain.transforms else self.dtype.newbyteorder(self.source.byteorder)
 
     @property
     def is_dense(self) -> bool:  # type: ignore[override]
