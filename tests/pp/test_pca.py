@@ -14,6 +14,7 @@ from scipy.sparse.linalg import ArpackError
 from scanpy_oom.matrix import OOMMatrix
 from scanpy_oom.pp import _pca
 from scanpy_oom.pp._compat import SCANPY_1_12
+from scanpy_oom.pp._pca_solvers import estimator_solver
 
 from ..comparison import (
     assert_same,
@@ -341,3 +342,13 @@ def test_values_that_are_no_numbers_are_refused_as_by_scikit_learn(value, monkey
     x.data[5] = value
     with pytest.raises(ValueError, match="Input X contains"):
         sc.pp.pca(annotated(oom(x)), n_comps=3)
+
+
+@pytest.mark.parametrize("solver", [None, "arpack"])
+@pytest.mark.parametrize("is_dense", [False, True])
+def test_the_solver_that_needs_no_asking_is_the_one_that_scanpy_takes(solver, is_dense):
+    from scanpy.preprocessing._pca import _handle_sklearn_args
+    from sklearn.decomposition import PCA
+
+    x = oom(dense(counts(20, 10)) if is_dense else counts(20, 10))
+    assert estimator_solver(x, solver, zero_center=True) == _handle_sklearn_args(solver, PCA, sparse=not is_dense)

@@ -11,7 +11,6 @@ from anndata import AnnData
 from scanpy import logging as logg
 from scanpy._utils import _empty
 from scanpy.preprocessing._pca import _handle_mask_var
-from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.utils import check_random_state
 
 from ..memory import ACCOUNTANT
@@ -293,6 +292,8 @@ def _lanczos_nbytes(x: OOMMatrix, k: int) -> int:
 
 def _fit_small(x: OOMMatrix, k: int, how: How) -> _Fit:
     """Fit scikit-learn's own estimator, as scanpy does."""
+    from sklearn.decomposition import PCA, TruncatedSVD
+
     name = estimator_solver(x, how.svd_solver, zero_center=how.zero_center)
     if how.zero_center:
         estimator = PCA(n_components=k, svd_solver=name, random_state=how.random)

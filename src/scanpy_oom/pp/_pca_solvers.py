@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from scanpy import logging as logg
 from scanpy.preprocessing._pca import _handle_sklearn_args
-from sklearn.decomposition import PCA, TruncatedSVD
 
 from ..errors import UnsupportedOutOfMemory
 
@@ -41,6 +40,10 @@ def negotiated_solver(x: OOMMatrix, k: int, svd_solver: str | None, *, zero_cent
 
 def estimator_solver(x: OOMMatrix, svd_solver: str | None, *, zero_center: bool) -> str:
     """Return the solver that scanpy hands to scikit-learn's estimator."""
+    if zero_center and svd_solver in {None, "arpack"}:
+        return "arpack"  # whatever the matrix is: to import scikit-learn's estimators takes a quarter of a second
+    from sklearn.decomposition import PCA, TruncatedSVD
+
     if zero_center:
         return _handle_sklearn_args(svd_solver, PCA, sparse=not x.is_dense)
     logg.debug(
