@@ -34,7 +34,7 @@ to write and to read it."""
 
 
 class Counts(NamedTuple):
-    """How counts were encoded: with how many bits for distances, in how many bytes, and whether these are compressed."""
+    """How counts were encoded: bits for distances, bytes of the code, and whether it is compressed."""
 
     gap_bits: int
     nbytes: int
