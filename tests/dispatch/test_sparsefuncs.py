@@ -1,12 +1,18 @@
-"""Helpers of scikit-learn for sparse matrices take those that stay on disk."""
+"""Functions of scikit-learn and SciPy for sparse matrices take those that stay on disk."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.utils import sparsefuncs
+from scipy import sparse
+from sklearn.cluster import KMeans
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_array, sparsefuncs
 
+import scanpy_oom
+from scanpy_oom import MemoryBudgetExceeded
 from scanpy_oom.passes import record
+from scanpy_oom.settings import settings
 
 from ..matrices import counts, oom
 
@@ -63,3 +69,46 @@ def test_an_axis_that_there_is_not_is_refused_as_in_memory(function):
     with pytest.raises(ValueError, match="axis") as found:
         function(oom(counts(60, 20)), axis=2)
     assert str(found.value) == str(want.value)
+
+
+JOINS = {
+    "vstack": lambda x: sparse.vstack([x, x]),
+    "hstack": lambda x: sparse.hstack((x, x[:, :3]), format="csc"),
+    "bmat": lambda x: sparse.bmat([[x, None], [None, x]]),
+    "block_array": lambda x: sparse.block_array([[x], [x]]),
+    "block_diag": lambda x: sparse.block_diag([x, x]),
+    "norm": lambda x: sparse.csr_matrix(sparse.linalg.norm(x, axis=1)),
+    "normalize": normalize,
+}
+
+
+@pytest.mark.parametrize("call", JOINS.values(), ids=JOINS)
+def test_what_asks_for_scipy_s_matrices_gives_what_it_gives_in_memory(call):
+    x = counts(60, 20)
+    got, want = call(oom(x)), call(x)
+    assert type(got) is type(want)
+    assert got.dtype == want.dtype
+    np.testing.assert_allclose(got.toarray(), want.toarray(), rtol=1e-6)
+
+
+def test_joins_above_the_memory_limit_are_refused(monkeypatch):
+    monkeypatch.setattr(settings, "_memory_limit", 1000)
+    with pytest.raises(MemoryBudgetExceeded, match="vstack"):
+        sparse.vstack([oom(counts(60, 20))] * 2)
+
+
+def test_estimators_get_sparse_values_where_they_take_them():
+    x = counts(60, 20)
+    assert sparse.issparse(check_array(array=oom(x), accept_sparse="csr"))
+    assert isinstance(check_array(oom(x)), np.ndarray)
+    want, got = (KMeans(3, n_init=1, random_state=0).fit_predict(m) for m in (x, oom(x)))
+    np.testing.assert_array_equal(got, want)
+
+
+def test_disabling_gives_scipy_its_functions_back():
+    wrapped = sparse.vstack, sparse.csr_matrix.__matmul__, sparse.csr_matrix.__mul__
+    scanpy_oom.disable()
+    plain = sparse.vstack, sparse.csr_matrix.__matmul__, sparse.csr_matrix.__mul__
+    scanpy_oom.enable()
+    assert all(hasattr(one, "__wrapped__") for one in wrapped)
+    assert not any(hasattr(one, "__wrapped__") for one in plain)

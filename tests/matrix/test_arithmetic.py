@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -129,3 +131,54 @@ def test_the_type_of_a_factor_counts_as_in_numpy(factor):
     got, want = oom(sparse.csr_matrix(x)) / factor, sparse.csr_matrix(x) / factor  # SciPy multiplies by the inverse
     assert got.dtype == want.dtype
     np.testing.assert_array_equal(dense(got), dense(want))
+
+
+@pytest.mark.parametrize("layout", [sparse.csr_matrix, sparse.csc_matrix])
+def test_by_rows_is_by_rows(layout):
+    x = layout(counts(20, 9))
+    lazy = oom(x).tocsr()
+    assert isinstance(lazy, OOMMatrix)
+    assert type(lazy.to_memory()) is sparse.csr_matrix
+    np.testing.assert_array_equal(lazy.indptr, x.tocsr().indptr)
+    np.testing.assert_array_equal(lazy.indices, x.tocsr().indices)
+    np.testing.assert_array_equal(dense(lazy[3:7]), dense(x[3:7]))
+
+
+def test_the_transposed_by_rows_tells_of_columns():
+    x = counts(20, 9)
+    lazy = oom(x).T.tocsr()
+    np.testing.assert_array_equal(lazy.indptr, x.T.tocsr().indptr)
+    np.testing.assert_array_equal(lazy.data, x.T.tocsr().data)
+    np.testing.assert_array_equal(dense(lazy[2]), dense(x.T.tocsr()[2]))
+    np.testing.assert_allclose(lazy @ np.ones(20), x.T @ np.ones(20))
+
+
+def test_by_columns_is_itself_where_it_is_held_so():
+    lazy = oom(counts(20, 9).tocsc())
+    assert lazy.tocsc() is lazy
+
+
+@pytest.mark.parametrize("decimals", [0, 1])
+@pytest.mark.parametrize("layout", [sparse.csr_matrix, sparse.csr_matrix.toarray])
+def test_rounding_keeps_dtype_and_sparsity(layout, decimals):
+    x = layout(counts(20, 9).multiply(np.float32(0.37)).tocsr())
+    got = np.round(oom(x), decimals)
+    assert isinstance(got, OOMMatrix) == (decimals == 0)
+    assert got.dtype == x.dtype
+    assert sparse.issparse(got.to_memory() if decimals == 0 else got) == sparse.issparse(x)
+    np.testing.assert_array_equal(dense(got), dense(x).round(decimals))
+
+
+def test_zeros_are_eliminated_where_none_are_stored_and_refused_otherwise():
+    x = counts(20, 9)
+    oom(x).eliminate_zeros()
+    x.data[3] = 0
+    with pytest.raises(TypeError, match="to_memory"):
+        oom(x).eliminate_zeros()
+
+
+def test_matrices_are_made_without_a_warning():
+    lazy = oom(counts(20, 9))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(isinstance(m, np.matrix) for m in (lazy.sum(axis=0), lazy.todense(), lazy @ lazy[:9].todense().T))

@@ -131,3 +131,13 @@ def test_statistics_of_fast_array_utils_are_streamed(axis):
         function = getattr(stats, name)
         want, got = function(x.toarray(), axis=axis), function(oom(x), axis=axis)  # of CSR some leave out zeros
         assert_close(*(list(v) if isinstance(v, tuple) else v for v in (want, got)))
+
+
+@pytest.mark.parametrize("order", ["K", "C", "F"])
+@pytest.mark.parametrize("layout", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_matrix.toarray])
+def test_fast_array_utils_makes_it_dense_as_in_memory(layout, order):
+    conv = pytest.importorskip("fast_array_utils.conv")
+    x = layout(sparse.random(30, 8, 0.4, format="csr", random_state=0, dtype=np.float32))
+    got, want = conv.to_dense(oom(x), order=order), conv.to_dense(x, order=order)
+    assert got.flags.c_contiguous == want.flags.c_contiguous
+    np.testing.assert_array_equal(got, want)

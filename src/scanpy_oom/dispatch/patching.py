@@ -17,6 +17,8 @@ from .wrappers_importlib_bootstrap import (
     around_read_10x_h5,
     around_read_h5ad,
     around_read_zarr,
+    around_sparse_join,
+    around_sparse_operator,
     around_sparsefunc,
     around_write_h5ad,
     around_write_zarr,
@@ -40,8 +42,20 @@ _FILES = {
     "anndata._core.merge.concat_arrays": around_concat_arrays,
 }
 
-_SPARSEFUNCS = ("count_nonzero", "mean_variance_axis", "min_max_axis")
-"""Helpers of scikit-learn for sparse matrices that are run out of memory."""
+_SPARSEFUNCS = (
+    "sklearn.utils.sparsefuncs.count_nonzero",
+    "sklearn.utils.sparsefuncs.mean_variance_axis",
+    "sklearn.utils.sparsefuncs.min_max_axis",
+    "sklearn.utils.validation.check_array",
+    "scipy.sparse.linalg.norm",
+)
+"""Functions of scikit-learn and SciPy that ask for SciPy's matrices, and are told of those that are out of memory."""
+
+_JOINS = ("block_array", "block_diag", "bmat", "hstack", "vstack")
+"""Functions of SciPy that join matrices."""
+
+_OPERATORS = ("scipy.sparse.csr_matrix.__matmul__", "scipy.sparse.csr_matrix.__mul__")
+"""Products of SciPy's matrices: what all of them inherit."""
 
 _MEASURED = ("pp", "tl", "get", "pl", "experimental.pp", "metrics")
 """Where the public functions of scanpy are that are measured, whether they can be run out of memory or not."""
@@ -63,8 +77,12 @@ def patch(overrides: Iterable[Override] = BUILTIN) -> None:
     with _lock:
         for path, around in _FILES.items():
             _wrap(_loaded(path), around)
-        for name in _SPARSEFUNCS:
-            _wrap(_loaded(f"sklearn.utils.sparsefuncs.{name}"), around_sparsefunc, name)
+        for path in _SPARSEFUNCS:
+            _wrap(_loaded(path), around_sparsefunc, path.rpartition(".")[2])
+        for name in _JOINS:
+            _wrap(_loaded(f"scipy.sparse.{name}"), around_sparse_join)
+        for path in _OPERATORS:
+            _wrap(_loaded(path), around_sparse_operator)
         for override in overrides:
             _wrap(_loaded(f"scanpy.{override.function}"), around_function, override.function)
         for name in GATHERED:
@@ -114,11 +132,17 @@ def _loaded(path: str) -> Callable[..., Any] | None:
 
 
 def _rebind(replacements: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
-    """Replace functions, known by identity, in every module of these packages that has a name for them."""
+    """Replace functions, known by identity, wherever there is a name for them."""
     by_id = {id(function): replacement for function, replacement in replacements.items()}
+    for owner in _owners():
+        for key, value in [(key, value) for key, value in vars(owner).items() if id(value) in by_id]:
+            setattr(owner, key, by_id[id(value)])
+
+
+def _owners() -> Iterator[Any]:
+    """Yield the modules of these packages, and what SciPy's matrices inherit from."""
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] not in {"anndata", "scanpy", "sklearn"} or not isinstance(module, ModuleType):
-            continue
-        namespace = vars(module)
-        for key in [key for key, value in namespace.items() if id(value) in by_id]:
-            namespace[key] = by_id[id(namespace[key])]
+        if name.partition(".")[0] in {"anndata", "scanpy", "scipy", "sklearn"} and isinstance(module, ModuleType):
+            yield module
+    matrix: Any = _loaded("scipy.sparse.csr_matrix")
+    yield from () if matrix is None else matrix.__mro__[:-1]

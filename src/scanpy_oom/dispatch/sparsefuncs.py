@@ -1,6 +1,6 @@
-"""Helpers of scikit-learn for sparse matrices, which know SciPy's alone: streamed, or on values in memory.
+"""Functions of scikit-learn and SciPy for sparse matrices, which know SciPy's alone: streamed, or on values in memory.
 
-Each takes scikit-learn's own function first, and then its arguments.
+Each takes their own function first, and then its arguments.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..matrix import OOMMatrix
 from ..matrix.fallback import run_in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from ..matrix import OOMMatrix
-
-__all__ = ["count_nonzero", "mean_variance_axis", "min_max_axis"]
+__all__ = ["check_array", "count_nonzero", "joined", "mean_variance_axis", "min_max_axis", "norm"]
 
 
 def _in_memory(function: Callable[..., Any], x: OOMMatrix, *args: Any, **kwargs: Any) -> Any:
@@ -54,3 +53,47 @@ def count_nonzero(
     if sample_weight is not None or axis not in {None, 0, 1}:
         return _in_memory(function, X, axis=axis, sample_weight=sample_weight)
     return X.nnz if axis is None else X.getnnz(axis=axis).astype(np.intp, copy=False)
+
+
+def check_array(function: Callable[..., Any], array: OOMMatrix, *args: Any, **kwargs: Any) -> Any:
+    """Check what an estimator is given: sparse values, as they are in memory, where it takes these."""
+    accepts_sparse = args[0] if args else kwargs.get("accept_sparse")
+    if array.is_dense or not accepts_sparse:
+        return function(array, *args, **kwargs)
+    return _in_memory(function, array, *args, **kwargs)
+
+
+def norm(function: Callable[..., Any], x: OOMMatrix, *args: Any, **kwargs: Any) -> Any:
+    """Norm of a matrix, in memory."""
+    return _in_memory(function, x, *args, **kwargs)
+
+
+def joined(function: Callable[..., Any], blocks: Any, *args: Any, **kwargs: Any) -> Any:
+    """Join matrices, in lists or lists of lists as SciPy takes them, in memory."""
+    matrices = list(_matrices(blocks))
+
+    def join(*values: Any) -> Any:
+        held = iter(values)
+        return function(_with_values(blocks, held), *args, **kwargs)
+
+    return run_in_memory(join, f"scipy.sparse.{function.__name__}", *matrices)
+
+
+def _matrices(blocks: Any) -> Iterator[OOMMatrix]:
+    for block in blocks:
+        if isinstance(block, list | tuple):
+            yield from _matrices(block)
+        elif isinstance(block, OOMMatrix):
+            yield block
+
+
+def _with_values(blocks: Any, values: Iterator[Any]) -> list[Any]:
+    """Return the blocks, with values in memory for those that are out of memory, one after the other."""
+    return [
+        _with_values(block, values)
+        if isinstance(block, list | tuple)
+        else next(values)
+        if isinstance(block, OOMMatrix)
+        else block
+        for block in blocks
+    ]

@@ -24,6 +24,8 @@ __all__ = [
     "around_read",
     "around_read_h5ad",
     "around_read_zarr",
+    "around_sparse_join",
+    "around_sparse_operator",
     "around_sparsefunc",
     "around_write_h5ad",
     "around_write_zarr",
@@ -192,23 +194,55 @@ def around_concat_arrays(function: Function) -> Function:
 
 
 def around_sparsefunc(function: Function, name: str) -> Function:
-    """Wrap a helper of scikit-learn that takes a sparse matrix first, so that it knows what is out of memory.
+    """Wrap a function of scikit-learn or SciPy that takes a sparse matrix first.
 
     Parameters
     ----------
     function
-        scikit-learn's own.
+        Their own.
     name
-        Its name in ``sklearn.utils.sparsefuncs``.
+        Its name in :mod:`scanpy_oom.dispatch.sparsefuncs`.
     """
 
-    def wrapper(X: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if "scanpy_oom.matrix" in _modules and isinstance(X, _modules["scanpy_oom.matrix"].OOMMatrix):
-            return getattr(import_module("scanpy_oom.dispatch.sparsefuncs"), name)(function, X, *args, **kwargs)
-        return function(X, *args, **kwargs)
+        if "scanpy_oom.matrix" in _modules and _is_out_of_memory(*args[:1], *kwargs.values()):
+            return getattr(import_module("scanpy_oom.dispatch.sparsefuncs"), name)(function, *args, **kwargs)
+        return function(*args, **kwargs)
 
     return update_wrapper(wrapper, function)
+
+
+def around_sparse_join(function: Function) -> Function:
+    """Wrap a function of SciPy that joins matrices, in lists or lists of lists."""
+
+    def wrapper(blocks: Any, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if "scanpy_oom.matrix" in _modules and isinstance(blocks, list | tuple):
+            flat = [one for block in blocks for one in (block if isinstance(block, list | tuple) else [block])]
+            if _is_out_of_memory(*flat):
+                return import_module("scanpy_oom.dispatch.sparsefuncs").joined(function, blocks, *args, **kwargs)
+        return function(blocks, *args, **kwargs)
+
+    return update_wrapper(wrapper, function)
+
+
+def around_sparse_operator(function: Function) -> Function:
+    """Wrap a product of SciPy's matrices, which takes for an array what it does not know: the other operand does it."""
+
+    def wrapper(self: Any, other: Any) -> Any:
+        __tracebackhide__ = True
+        if "scanpy_oom.matrix" in _modules and _is_out_of_memory(other) and not other.is_dense:
+            return NotImplemented
+        return function(self, other)
+
+    return update_wrapper(wrapper, function)
+
+
+def _is_out_of_memory(*values: Any) -> bool:
+    """Tell whether one of these is a matrix out of memory; the module of such is loaded."""
+    kind = _modules["scanpy_oom.matrix"].OOMMatrix
+    return any(isinstance(value, kind) for value in values)
 
 
 def _is_of_anndataoom(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

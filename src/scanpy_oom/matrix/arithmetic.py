@@ -56,6 +56,8 @@ IN_PLACE = {
     "and": "&", "or": "|", "xor": "^",
 }  # fmt: skip
 
+_OPERATOR_OF = {getattr(np, ufunc): name for name, ufunc in (OPERATORS | COMPARISONS).items()}
+
 _MIRRORED = {"greater": "less", "less": "greater", "greater_equal": "less_equal", "less_equal": "greater_equal"}
 
 SPARSE_METHODS = {"multiply", "power", "maximum", "minimum"}
@@ -134,7 +136,8 @@ class Arithmetic(Mixin):
         step = self._step(ufunc, other, reflected=reflected)
         if step is None:
             operands = (other, self) if reflected else (self, other)
-            return run_in_memory(_of_held(ufunc, sparse_too=not self.is_dense), f"np.{name}", *operands)
+            sparse_too = not self.is_dense or (sparse.issparse(other) and ufunc in _OPERATOR_OF)
+            return run_in_memory(_of_held(ufunc, sparse_too=sparse_too), f"np.{name}", *operands)
         return self.transform(step)
 
     def _plus(self, ufunc: np.ufunc, other: Any, *, reflected: bool) -> Any:
@@ -263,6 +266,15 @@ class Arithmetic(Mixin):
         above = self if min is None else self._binary(np.maximum, min)
         return above if max is None else above._binary(np.minimum, max)
 
+    def round(self, decimals: int = 0, out: NDArray | None = None) -> Any:
+        """Round each value, as `np.round`; lazy for whole numbers."""
+        if decimals or out is not None:
+            return run_in_memory(lambda values: _rounded(values, decimals, out), "np.round", self)
+        return self._unary(np.rint) if self.dtype.kind == "f" else self
+
+    def __round__(self, ndigits: int = 0) -> Any:
+        return self.round(ndigits)
+
     def conjugate(self, copy: bool = True) -> Self:  # noqa: FBT001, FBT002
         """Return itself: values are real."""
         return self
@@ -329,6 +341,10 @@ for _name, _symbol in IN_PLACE.items():
     setattr(Arithmetic, f"__i{_name}__", _in_place(_symbol))
 
 
+def _rounded(values: Any, decimals: int, out: NDArray | None) -> Any:
+    return round(values, decimals) if sparse.issparse(values) else values.round(decimals, out)
+
+
 def _is_scalar(value: Any) -> bool:
     return np.isscalar(value) or (np.ndim(value) == 0 and hasattr(value, "dtype"))
 
@@ -370,5 +386,4 @@ def _of_held(ufunc: np.ufunc, *, sparse_too: bool) -> Callable[..., Any]:
         return ufunc
     if name in SPARSE_METHODS:
         return lambda values, other: getattr(values, name)(other)
-    names = {ufunc: operation for operation, ufunc in (OPERATORS | COMPARISONS).items()}
-    return getattr(operator, names[name])
+    return getattr(operator, _OPERATOR_OF[ufunc])

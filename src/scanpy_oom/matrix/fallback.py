@@ -41,7 +41,6 @@ READING = frozenset(
         "ptp",
         "repeat",
         "reshape",
-        "round",
         "searchsorted",
         "squeeze",
         "swapaxes",
@@ -116,7 +115,7 @@ class InMemory(Mixin):
     def todense(self, order: str | None = None, out: NDArray | None = None) -> np.matrix | NDArray:
         """Bring all values into memory as a dense matrix (an array if this is one), within the memory limit."""
         array = self.toarray(order, out)
-        return array if sparse_arrays(self._matrix) else np.asmatrix(array)
+        return array if sparse_arrays(self._matrix) else array.view(np.matrix)
 
     @property
     def A(self) -> NDArray:  # noqa: N802
@@ -127,10 +126,12 @@ class InMemory(Mixin):
         """Bring all values into memory as one dense vector, within ``settings.memory_limit``."""
         return engine().collect(self._matrix, dense=True, what="ravel").ravel(order)  # type: ignore[arg-type]
 
-    def tocsc(self, copy: bool = False) -> sparse.csc_matrix | sparse.csc_array:  # noqa: FBT001, FBT002
-        """Bring all values into memory by columns, within ``settings.memory_limit``."""
+    def tocsc(self, copy: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """Bring all values into memory by columns, within ``settings.memory_limit``; itself if it is held so."""
         if self.is_dense:
             raise self._no_attribute("tocsc")  # noqa: EM101
+        if self._matrix.format == "csc":
+            return self
         return run_in_memory(lambda values: values.tocsc(), "X.tocsc", self)
 
     def __array__(self, dtype: np.typing.DTypeLike | None = None, copy: bool | None = None) -> NDArray:  # noqa: FBT001
@@ -172,6 +173,24 @@ class InMemory(Mixin):
 
     def sum_duplicates(self) -> None:
         """Do nothing: what is stored twice is read as its sum."""
+
+    def check_format(self, full_check: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Do nothing: what is read is checked where it is read."""
+
+    def eliminate_zeros(self) -> None:
+        """Do nothing if no zeros are stored.
+
+        Raises
+        ------
+        TypeError
+            If some are: the matrix never changes.
+        """
+        if self._matrix.nnz != self._matrix.count_nonzero():
+            msg = (
+                "`X.eliminate_zeros()` would change a matrix in place, and one that stays on disk never changes. No "
+                "result depends on the zeros that it stores; without them it is `adata.X.to_memory()`, changed so."
+            )
+            raise TypeError(msg)
 
     def getformat(self) -> str:
         """Return how SciPy would hold it."""

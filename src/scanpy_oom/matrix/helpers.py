@@ -17,7 +17,7 @@ from .oommatrix import OOMMatrix
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import DTypeLike
+    from numpy.typing import DTypeLike, NDArray
 
 __all__: list[str] = []
 
@@ -40,17 +40,24 @@ def _is_constant(x: OOMMatrix, /, *, axis: int | None = None) -> Any:
     return bool(equal) if axis is None else equal
 
 
+def _to_dense(x: OOMMatrix, /, *, order: Any = "K", to_cpu_memory: bool = False) -> NDArray:
+    """Bring all values into memory as an array."""
+    by_columns = order == "F" or (order in {"K", "A"} and not x.is_dense and x.format == "csc")
+    return x.toarray("F" if by_columns else "C")
+
+
 _KNOWN: dict[str, Callable[..., Any]] = {
-    "_generic_ops.generic_op": _statistic,
-    "_power._power": _power,
-    "_is_constant.is_constant_": _is_constant,
+    "stats._generic_ops.generic_op": _statistic,
+    "stats._power._power": _power,
+    "stats._is_constant.is_constant_": _is_constant,
+    "conv._to_dense.to_dense_": _to_dense,
 }
-"""Generic functions below ``fast_array_utils.stats``, and what they do for a matrix on disk."""
+"""Generic functions below ``fast_array_utils``, and what they do for a matrix on disk."""
 
 if find_spec("fast_array_utils"):
     for _name, _function in _KNOWN.items():
         _module, _, _generic = _name.rpartition(".")
-        if find_spec(f"fast_array_utils.stats.{_module}"):
-            _of_module = import_module(f"fast_array_utils.stats.{_module}")
+        if find_spec(f"fast_array_utils.{_module}"):
+            _of_module = import_module(f"fast_array_utils.{_module}")
             if hasattr(_of_module, _generic):
                 getattr(_of_module, _generic).register(OOMMatrix, _function)

@@ -13,6 +13,7 @@ from .copies import Copies
 from .engine import engine
 from .fallback import InMemory, as_held
 from .indexing import take_values
+from .layout import HeldByRows
 from .products import Products
 from .reductions import Reductions
 from .selection import Selection, normalize_axis_index
@@ -202,10 +203,10 @@ class OOMMatrix(Products, Reductions, InMemory, Arithmetic, CSRDataset):
         return self
 
     def tocsr(self, copy: bool = False) -> OOMMatrix:  # noqa: FBT001, FBT002
-        """Return itself: rows are what it reads."""
+        """Return itself, by rows; lazy."""
         if self.is_dense:
             raise self._no_attribute("tocsr")  # noqa: EM101
-        return self
+        return self if self.format == "csr" else self.transform(HeldByRows())
 
     # -- values
 
@@ -221,7 +222,7 @@ class OOMMatrix(Products, Reductions, InMemory, Arithmetic, CSRDataset):
             If they take more than ``settings.memory_limit``.
         """
         if self.mirror is not None:
-            return self.mirror.to_memory().T
+            return as_held(self, self.mirror.to_memory().T)
         return as_held(self, engine().collect(self, dense=self.is_dense, what="to_memory"))
 
     def __getitem__(self, index: Any) -> Any:

@@ -30,6 +30,8 @@ class Products(Mixin):
             other = np.asanyarray(other)
         _check(self.shape, other.shape)
         dtype = np.result_type(self.dtype, other.dtype)
+        if _is_diagonal(other):
+            return self._matrix.multiply(other.diagonal())
         if sparse.issparse(other):
             if self.is_dense:
                 return self @ other.toarray()
@@ -37,7 +39,7 @@ class Products(Mixin):
         factors = other.reshape(other.shape[0], -1)
         product = self._times(np.asarray(factors)).astype(dtype, copy=False)
         shown = product.reshape(self.shape[0], *other.shape[1:])
-        return np.asmatrix(shown) if isinstance(other, np.matrix) else shown
+        return shown.view(np.matrix) if isinstance(other, np.matrix) else shown
 
     def __rmatmul__(self, other: Any) -> Any:
         if np.isscalar(other):
@@ -45,6 +47,8 @@ class Products(Mixin):
             raise ValueError(msg)
         other = other if sparse.issparse(other) else np.asanyarray(other)
         _check(other.shape, self.shape)
+        if _is_diagonal(other):
+            return self._matrix.multiply(other.diagonal()[:, None])
         return (self.T @ other.T).T
 
     def dot(self, other: Any) -> Any:
@@ -85,8 +89,17 @@ class Products(Mixin):
     def _times(self, other: Any) -> Any:
         """Multiply by what has two dimensions and fits."""
         if self.mirror is not None:
+            # sums over rows are dense, which many columns of a sparse matrix, such as a graph of cells, are not worth
+            if sparse.issparse(other) and 8 * self.shape[0] * other.shape[1] > self.nbytes_in_memory:
+                return run_in_memory(lambda values: values @ other, "X.T @ S", self)
             return engine().left_product(self.mirror, other)
         return engine().right_product(self._matrix, other)
+
+
+def _is_diagonal(other: Any) -> bool:
+    """Whether a product multiplies each row or column by a number, which is lazy (``scipy.sparse.diags(v) @ X``)."""
+    square = sparse.issparse(other) and other.format == "dia" and other.shape[0] == other.shape[1]
+    return square and not other.offsets.any()
 
 
 def _check(left: tuple[int, ...], right: tuple[int, ...]) -> None:

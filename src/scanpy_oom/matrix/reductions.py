@@ -203,7 +203,7 @@ class Reductions(Mixin):
         if not (as_matrix or keepdims):
             return _put(values, out)
         two_dimensional = np.expand_dims(values, axis)
-        return _put(np.asmatrix(two_dimensional) if as_matrix else two_dimensional, out)
+        return _put(two_dimensional.view(np.matrix) if as_matrix else two_dimensional, out)
 
 
 def _put(values: Any, out: NDArray | None) -> Any:
