@@ -142,6 +142,7 @@ def test_by_rows_is_by_rows(layout):
     np.testing.assert_array_equal(lazy.indptr, x.tocsr().indptr)
     np.testing.assert_array_equal(lazy.indices, x.tocsr().indices)
     np.testing.assert_array_equal(dense(lazy[3:7]), dense(x[3:7]))
+    assert type(oom(x).getrow(3)) is type(x.getrow(3))
 
 
 def test_the_transposed_by_rows_tells_of_columns():

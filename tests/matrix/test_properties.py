@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 
+import anndata as ad
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from scipy import sparse
 
 from scanpy_oom.matrix import OOMMatrix
 
-from ..matrices import dense, oom
+from ..matrices import counts, dense, oom, pair
 from ..pp.strategies import expression
 
 STEPS = {
@@ -121,6 +122,20 @@ def test_what_is_stored_is_what_scipy_stores(pair):
 def test_what_writes_to_it_is_refused(write):
     with pytest.raises(TypeError):
         write(oom(sparse.eye(4, format="csr")), (0, 0), 1.0)
+
+
+@pytest.mark.filterwarnings(
+    "ignore"
+)  # anndata says that the view becomes an object of its own, and that it always will
+@pytest.mark.parametrize("change", [lambda x: x * 2, lambda x: x.to_memory() * 2, lambda x: np.ones(x.shape)])
+def test_a_view_gets_another_x_where_anndata_copies_on_write(change):
+    _, lazy = pair(counts(20, 9))
+    before, view = lazy.X, lazy[::2]
+    with ad.settings.override(copy_on_write_X=True):
+        view.X = change(view.X)
+    assert not view.is_view
+    assert lazy.X is before
+    np.testing.assert_array_equal(dense(view.X), dense(change(lazy[::2].X)))
 
 
 @pytest.mark.parametrize("axis", [None, 0, 1])

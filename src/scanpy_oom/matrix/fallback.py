@@ -201,8 +201,9 @@ class InMemory(Mixin):
         return self._matrix.shape
 
     def getrow(self, i: int) -> Any:
-        """Bring a row into memory."""
-        return self._matrix[[i]]
+        """Bring a row into memory, by rows as in SciPy."""
+        row = self._matrix[[i]]
+        return row if self.is_dense else row.tocsr()
 
     def getcol(self, j: int) -> Any:
         """Bring a column into memory."""

@@ -230,9 +230,10 @@ class OOMMatrix(Products, Reductions, InMemory, Arithmetic, CSRDataset):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         msg = (
-            "A matrix that stays on disk cannot be assigned to. Set a new one instead (`adata.X = ...`), "
-            "on a copy if this is a view (`adata = adata[...].copy()`), or bring it into memory "
-            "(`adata.X = adata.X.to_memory()`)."
+            "A matrix that stays on disk cannot be assigned to. Set a new one instead, such as "
+            "`adata.X = adata.X.minimum(10)`, or bring it into memory first, `adata.X = adata.X.to_memory()`. "
+            "Of a view, set X on a copy (`adata = adata[...].copy()`), or let anndata make one "
+            "(`anndata.settings.copy_on_write_X = True`, as it does from 0.13 on)."
         )
         raise TypeError(msg)
 
