@@ -19,6 +19,7 @@ ARGUMENTS = [
     {"by": "kind", "func": "mean", "obsm": "X_pca"},
     {"by": "mt", "func": FUNCTIONS, "axis": 1},
     {"by": "mt", "func": "mean", "axis": "var", "layer": "counts"},
+    {"by": "mt", "func": [], "axis": 1},
     {"by": "absent", "func": "sum"},
     {"by": "kind", "func": "absent"},
     {"by": "kind", "func": "sum", "layer": "counts", "obsm": "X_pca"},

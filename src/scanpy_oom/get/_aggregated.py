@@ -172,6 +172,8 @@ class _OfGenes(_Task):
 
     def _reductions(self) -> dict[str, Reduction]:
         n = len(self.categories.categories)
+        if not self.dtypes:
+            return {}
         return {
             "all": MapRows(
                 partial(self._of_rows, list(self.dtypes)), (len(self.dtypes), n), np.result_type(*self.dtypes.values())
@@ -185,8 +187,7 @@ class _OfGenes(_Task):
         return np.stack([layers[name] for name in names]).transpose(2, 0, 1)
 
     def layers(self, found: Mapping[str, Any]) -> dict[str, NDArray]:
-        values = found["all"]
         return {
-            name: np.ascontiguousarray(values[:, k].T).astype(dtype, copy=False)
+            name: np.ascontiguousarray(found["all"][:, k].T).astype(dtype, copy=False)
             for k, (name, dtype) in enumerate(self.dtypes.items())
         }
