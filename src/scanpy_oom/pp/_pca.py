@@ -16,7 +16,14 @@ from sklearn.utils import check_random_state
 from ..memory import ACCOUNTANT
 from ..passes import ENGINE, ClassSums, Gram, GramProduct, LeftProduct, Request, RightProduct, outline, run
 from ..passes.budget import LIBRARIES, fits
-from ..passes.eigen import ExplicitGram, GramOperator, StreamedGram, leading_eigenpairs, randomized_decomposition
+from ..passes.eigen import (
+    ExplicitGram,
+    GramOperator,
+    StreamedGram,
+    lanczos_width,
+    leading_eigenpairs,
+    randomized_decomposition,
+)
 from ..passes.outline import Outline, Step
 from ._compat import get_obs_rep
 from ._pca_solvers import check_n_components, check_solver, estimator_solver, n_iterations, negotiated_solver
@@ -33,7 +40,7 @@ MOST_COLUMNS = 5000
 """Columns up to which the Gram matrix is held."""
 
 
-BASIS = 2**25
+BASIS = 2**26
 """Bytes of the vectors that are held where the Gram matrix is not."""
 
 SMALL = 50_000_000
@@ -88,10 +95,10 @@ def pca(  # noqa: PLR0913
     Notes
     -----
     Of more than 5,000 columns, all genes say, the Gram matrix is not held. Then there is one pass for the moments, one
-    for each product with a block of `n_comps + 10` vectors until the components have converged (the slower their
-    variances fall, the more), and one to project. Each pass reads the compact copy that the first has left, and
-    multiplies each stored value with each vector, twice. Beside blocks and partial results, memory is taken for a basis
-    of at least `4 * n_comps + 30` vectors, three times: some 170 MB at 30,000 columns and 50 components.
+    for each product with a block of `n_comps / 5` vectors until the components have converged (the slower their
+    variances fall, the more: some 70 for 50 components), and one to project. Each pass reads the compact copy that the
+    first has left, and multiplies each stored value with each vector, twice. Beside blocks and partial results, memory
+    is taken for a basis of at least `4 * n_comps + 30` vectors, twice: some 130 MB at 30,000 columns and 50 components.
     """
     if chunked:
         return _chunked(**{name: value for name, value in locals().items() if name != "chunked"})
@@ -188,7 +195,7 @@ def _streamed_steps(x: OOMMatrix, k: int, solver: str, *, zero_center: bool) -> 
     """Plan what :class:`~scanpy_oom.passes.eigen.StreamedGram` and its decomposition read."""
     steps = outline.statistics(x, "col_sum", "col_sumsq")
     mean = np.zeros(x.shape[1]) if zero_center else None
-    width = min(k + 10, x.shape[1])
+    width = min(k + 10, x.shape[1]) if solver == "randomized" else lanczos_width(k, x.shape[1])
     product = [Request(x, [GramProduct(np.zeros((x.shape[1], width)), mean)])]
     if solver == "randomized":
         n_products = n_iterations(x, k, zero_center=zero_center) + 1
@@ -286,8 +293,8 @@ def _most_vectors(x: OOMMatrix, k: int) -> int:
 
 
 def _lanczos_nbytes(x: OOMMatrix, k: int) -> int:
-    """Bytes of these vectors, once more where some are added, and of products with them."""
-    return 3 * 8 * x.shape[1] * _most_vectors(x, k)
+    """Bytes of these vectors, and of what is computed of them."""
+    return 2 * 8 * x.shape[1] * _most_vectors(x, k)
 
 
 def _fit_small(x: OOMMatrix, k: int, how: How) -> _Fit:
