@@ -11,6 +11,7 @@ from ..io.csc import CSCSource
 from ..io.memory import MemorySource
 from ..matrix import OOMMatrix
 from ..matrix.selection import Selection
+from .feed import sum_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,7 @@ def column_parts(matrix: OOMMatrix, entries: int) -> Iterator[OOMMatrix]:
     for first, last in _edges(source.column_offsets(), columns, entries):
         distinct, inverse = np.unique(columns[first:last], return_inverse=True)
         stored = source.read_columns(distinct)[:, inverse.reshape(-1)].tocsr()
+        sum_repeated(stored, source)
         # values are held in the kernels' dtype; the chain goes by the dtype of the source
         part = selection.take(None, np.arange(first, last))
         chain = matrix.chain.take(None, np.arange(first, last))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from ..errors import OOMError
 from ..io.source import CSRBlock
 from ..kernels import is_increasing
 
@@ -17,7 +18,29 @@ if TYPE_CHECKING:
     from ..io.source import Source
     from .choice import ColumnChoice
 
-__all__ = ["Feed", "SourceFeed"]
+__all__ = ["Feed", "SourceFeed", "sum_repeated"]
+
+_MAX_EXACT = 2**53
+
+
+def sum_repeated(stored: sparse.csr_matrix, source: Source) -> None:
+    """Add up, in place, float64 entries of `source` that are stored for one place.
+
+    Raises
+    ------
+    OOMError
+        If they are integers, of which double precision does not hold a sum exactly.
+    """
+    n_stored = stored.nnz
+    stored.sum_duplicates()
+    is_long = source.dtype.kind in "iu" and source.dtype.itemsize == 8
+    if is_long and stored.nnz < n_stored and np.abs(stored.data).max() >= _MAX_EXACT:
+        msg = (
+            f"{source.location} holds several entries for one place whose sum may be more than {_MAX_EXACT}. Out of "
+            "memory, values are float64, which is exact for integers up to there only. Read the file without "
+            "`backed='oom'`."
+        )
+        raise OOMError(msg)
 
 
 class Feed(ABC):
@@ -72,5 +95,5 @@ class SourceFeed(Feed):
         # entries stored for one place count as their sum; the order of columns is of no account
         shape = (raw.indptr.size - 1, self._source.shape[1])
         summed = sparse.csr_matrix((raw.data, raw.indices, raw.indptr), shape=shape)
-        summed.sum_duplicates()
+        sum_repeated(summed, self._source)
         return CSRBlock(summed.indptr.astype(np.int64), summed.indices.astype(np.int32), summed.data)
