@@ -7,10 +7,12 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from packaging.version import Version
 
 from scanpy_oom.bench.backends import BACKENDS
 from scanpy_oom.bench.recipe import STEPS
@@ -20,6 +22,8 @@ from scanpy_oom.demo.atlas import write_atlas
 SMALL = ["--cells", "400,800", "--genes", "2600"]
 QUICK = "read,qc,filter,normalize,log1p,hvg,subset,scale,pca,t-test,write"
 INSTALLED = [name for name, backend in BACKENDS.items() if backend.is_installed]
+FAILS = {"anndataoom"} if Version(version("anndata")) >= Version("0.13") else set()
+"""What is installed and does not read the files: anndataoom knows no index as anndata 0.13 writes it."""
 
 
 def bench(*arguments: object, cwd: Path | None = None, cold: bool = True) -> subprocess.CompletedProcess[str]:
@@ -102,7 +106,9 @@ def test_a_backend_that_is_not_installed_is_a_row_and_one_that_is_has_figures(
 ) -> None:
     done, out = all_backends
     run = Results.read_json(out / "results.json").of("400x2600", backend)[0]
-    if backend in INSTALLED:
+    if backend in FAILS & {*INSTALLED}:
+        assert (run.steps[0].status, run.steps[1].status) == ("failed", "skipped")
+    elif backend in INSTALLED:
         assert run.get("pca") is not None, run.failures
         assert run.get("pca").seconds > 0
     else:
@@ -128,6 +134,8 @@ def test_anndataoom_is_compared_on_cells_and_components(
     all_backends: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
     pytest.importorskip("anndataoom")
+    if "anndataoom" in FAILS:
+        pytest.skip("anndataoom knows no index as anndata 0.13 writes it")
     _, out = all_backends
     record = next(r for r in Results.read_json(out / "results.json").agreement if r.backend == "anndataoom")
     assert record.cells == 1

@@ -96,6 +96,7 @@ def test_variances_are_scanpy_s_on_any_matrix(x, batch_key, theta, clip):
 
 @settings(deadline=None, max_examples=20)
 @example(x=np.array([[-2.0, 2, -3, -2], [-2, 0, -1, 2]]))  # where the last gene adds up to nothing
+@example(x=np.array([[-4.0, 0, 4], [1, 0, -3]]))  # where the first cell does
 @given(x=expression(formats=("dense",), negative=True, dtypes=("float64", "int64")))
 def test_negative_values_of_a_dense_array_are_taken_as_scanpy_takes_them(x):
     call = lambda adata: hvg(adata, inplace=False)["residual_variances"].to_numpy()

@@ -127,9 +127,6 @@ def rank_genes(
     batches = Batches.of(adata, batch_key)
     bound = _clip(clip, batches)
     moments, cell_totals = _moments(x, batches)
-    if ((moments.total == 0) & (moments.nnz > 0)).any():
-        reason = "the values of a gene cancel each other out, and scanpy leaves such a gene out of the totals of cells"
-        raise UnsupportedOutOfMemory(reason)
     model = _model(x, batches, moments, cell_totals, theta=float(theta), clip=bound)
     variances, extrema = run([Request(x, [PearsonVariances(model), ExtremaReduction()])])[0]
     _check_values(x, extrema, warn=check_values)
@@ -178,10 +175,11 @@ def _model(
 
 
 def _check_values(x: OOMMatrix, extrema: Extrema, *, warn: bool) -> None:
-    if not x.is_dense and (extrema.any_negative or np.isnan(extrema.minimum)):
-        reason = (
-            "values below zero and NaN are no counts, and of a sparse matrix scanpy takes what follows them for zeros"
-        )
+    if not x.is_dense and np.isnan(extrema.minimum):
+        reason = "NaN is no count, and of a sparse matrix scanpy takes what follows it for zeros"
+        raise UnsupportedOutOfMemory(reason)
+    if extrema.any_negative:
+        reason = "values below zero are no counts: sums over cells and genes, of which residuals follow, may be zero"
         raise UnsupportedOutOfMemory(reason)
     if warn and (extrema.any_negative or not extrema.all_whole):
         msg = "`flavor='pearson_residuals'` expects raw count data, but non-integers were found."
