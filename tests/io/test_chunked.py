@@ -167,3 +167,49 @@ def test_chunk_larger_than_the_memory_limit_is_refused(open_dataset, memory_limi
 def test_empty_dataset_has_no_chunks(open_dataset):
     reader = open_dataset(lambda h5: h5.create_dataset("a", (0, 7), "f4", chunks=(5, 7), maxshape=(None, 7)))
     assert reader.grid == (0, 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "gzip"}, {"fletcher32": True}, {"compression": "lzf"}])
+def test_chunks_side_by_side_are_fetched_together(open_dataset, options, monkeypatch):
+    values = np.arange(95, dtype=">i4")
+    reader = open_dataset(lambda h5: h5.create_dataset("a", data=values, chunks=(10,), **options))
+    fetched = []
+    pread = reader.file.pread
+    monkeypatch.setattr(reader.file, "pread", lambda n, offset: fetched.append(n) or pread(n, offset))
+    found = np.concatenate(list(reader.read_each(1, 10)))
+    np.testing.assert_array_equal(found, values[10:])
+    assert found.dtype == np.int32
+    assert len(fetched) < 4
+    assert sum(fetched) == reader.file.counter.total
+
+
+def test_no_more_than_a_bound_is_fetched_together(open_dataset, monkeypatch):
+    monkeypatch.setattr("scanpy_oom.io.chunked._TOGETHER", 100)
+    reader = open_dataset(lambda h5: h5.create_dataset("a", data=np.arange(95, dtype="i4"), chunks=(10,)))
+    pread, fetched = reader.file.pread, []
+    monkeypatch.setattr(reader.file, "pread", lambda n, offset: fetched.append(n) or pread(n, offset))
+    np.testing.assert_array_equal(np.concatenate(list(reader.read_each(0, 10))), np.arange(95))
+    assert max(fetched) <= 100
+
+
+def test_chunks_that_were_never_written_are_filled_among_those_that_were(open_dataset):
+    def make(h5):
+        dataset = h5.create_dataset("a", (100,), "i4", chunks=(10,), fillvalue=7)
+        dataset[40:60] = np.arange(20)
+
+    found = np.concatenate(list(open_dataset(make).read_each(0, 10)))
+    np.testing.assert_array_equal(found, np.r_[np.full(40, 7), np.arange(20), np.full(40, 7)])
+
+
+def test_of_chunks_that_are_fetched_together_the_damaged_one_is_named(open_dataset):
+    reader = open_dataset(
+        lambda h5: h5.create_dataset("a", data=np.arange(95), chunks=(10,), compression="gzip", fletcher32=True)
+    )
+    address = int(reader._chunk_table()[0][3])
+    with reader.file.path.open("r+b") as file:
+        file.seek(address + 5)
+        byte = file.read(1)[0]
+        file.seek(address + 5)
+        file.write(bytes([byte ^ 255]))
+    with pytest.raises(CorruptFileError, match="the chunk of /a that starts at 30 is damaged"):
+        list(reader.read_each(0, 10))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..errors import CorruptFileError, OOMError
 from ..settings import settings
 from .buffers import BUFFERS
 from .cache import LRUCache
-from .runs import Pieces, Runs
+from .runs import Pieces, Runs, row_runs
 
 if TYPE_CHECKING:
     import h5py
@@ -75,12 +75,33 @@ class StoredArray:
 
     def _read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Read one run, as most blocks are: with little to do between two chunks, where threads wait for each other."""
+        if start == stop:
+            return
         size = self.chunks.chunk_shape[0]
-        for i in range(start // size, -(-stop // size)):
+        end = -(-stop // size)
+        # of the chunks at both ends a part may be wanted: these are kept for who reads on from there
+        first, last = -(-start // size), end if stop == len(self) else stop // size
+        for i in {start // size, end - 1} - set(range(first, last)):
             origin = i * size
-            first, last = max(start, origin), min(stop, origin + size)
-            whole = last - first == min(size, len(self) - origin)
-            out[first - start : last - start] = self._chunk(i, keep=not whole)[first - origin : last - origin]
+            part = slice(max(start, origin), min(stop, origin + size))
+            values = self._chunk(i, keep=True)[part.start - origin : part.stop - origin]
+            out[part.start - start : part.stop - start] = values
+        for i, values in self._whole(first, last):
+            at = i * size - start
+            out[at : at + len(values)] = values
+
+    def _whole(self, first: int, stop: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield chunks that are wanted as a whole, with their numbers."""
+        missing = []
+        for i in range(first, stop):
+            values = self._cache.get(i)
+            if values is None:
+                missing.append(i)
+            else:
+                yield i, values
+        for run in zip(*row_runs(np.array(missing, dtype=np.int64), stop), strict=True):
+            for i, values in enumerate(self.chunks.read_each(*run), int(run[0])):
+                yield i, self._convert(values, i * self.chunks.chunk_shape[0])
 
     def read_all(self) -> NDArray[Any]:
         """Read the whole dataset."""

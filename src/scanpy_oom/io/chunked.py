@@ -16,6 +16,8 @@ from .file import HAS_PREAD
 from .locks import ForkSafeLock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from .file import SourceFile
@@ -27,6 +29,7 @@ _LARGE = 2**24  # bytes of a chunk from which it is held against the memory limi
 _MAX_DIRECT = 2**30  # bytes of a chunk up to which all decoders here work
 _UNWRITTEN = -1
 _OVERHEAD = 2**12  # bytes that filters may add to a chunk
+_TOGETHER = 2**20  # bytes up to which chunks are fetched at a time
 
 
 class ChunkReader(ABC):
@@ -80,6 +83,15 @@ class ChunkReader(ABC):
         MemoryBudgetExceeded
             If one chunk is larger than `settings.memory_limit`.
         """
+        self._check_size()
+        origin, extent = self._place(index)
+        return self._native(self._read(index, origin, extent))
+
+    def read_each(self, first: int, stop: int) -> Iterator[NDArray[Any]]:
+        """Read some chunks of a dataset of one dimension, as :meth:`read` does, one after the other."""
+        return (self.read(i) for i in range(first, stop))
+
+    def _check_size(self) -> None:
         if self.chunk_nbytes > _LARGE and self.chunk_nbytes > settings.memory_limit:
             msg = (
                 f"Reading {self.location} takes {format_bytes(self.chunk_nbytes)} for one chunk of {self.chunk_shape}, "
@@ -87,9 +99,15 @@ class ChunkReader(ABC):
                 "Raise the limit, or write the file again with smaller chunks."
             )
             raise MemoryBudgetExceeded(msg)
+
+    def _place(self, index: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return where a chunk begins, and how many of its values lie within the dataset."""
         origin = tuple(i * size for i, size in zip(index, self.chunk_shape, strict=True))
-        extent = tuple(min(size, n - at) for size, n, at in zip(self.chunk_shape, self.shape, origin, strict=True))
-        values = self._read(index, origin, extent)
+        return origin, tuple(
+            min(size, n - at) for size, n, at in zip(self.chunk_shape, self.shape, origin, strict=True)
+        )
+
+    def _native(self, values: NDArray[Any]) -> NDArray[Any]:
         return values if values.dtype.isnative else values.astype(self.dtype)
 
     @abstractmethod
@@ -144,8 +162,35 @@ class DirectReader(ChunkReader):
         if address == _UNWRITTEN:
             return np.full(extent, self._fill_value, dtype=self.dtype)
         stored = self._fetch(origin, int(sizes[index]), address)
+        return self._decoded(stored, int(masks[index]), origin, extent)
+
+    def read_each(self, first: int, stop: int) -> Iterator[NDArray[Any]]:
+        """Read some chunks as :meth:`read` does. Those that lie side by side in the file are fetched together."""
+        self._check_size()
+        addresses, sizes, masks = (column[first:stop].tolist() for column in self._chunk_table())
+        start = 0
+        while start < len(sizes):
+            end, nbytes = start + 1, sizes[start]
+            most = min(_TOGETHER, self.file.stamp.size - addresses[start]) if addresses[start] != _UNWRITTEN else -1
+            while end < len(sizes) and addresses[end] == addresses[start] + nbytes and nbytes + sizes[end] <= most:
+                nbytes += sizes[end]
+                end += 1
+            if end == start + 1:
+                yield self.read(first + start)
+            else:
+                stored, at = memoryview(self.file.pread(nbytes, addresses[start])), 0
+                for k in range(start, end):
+                    place = self._place((first + k,))
+                    yield self._native(self._decoded(stored[at : at + sizes[k]], masks[k], *place))
+                    at += sizes[k]
+            start = end
+
+    def _decoded(
+        self, stored: bytes | memoryview, mask: int, origin: tuple[int, ...], extent: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Decode the chunk that begins at `origin`, cut at the dataset's edge."""
         try:
-            decoded = self.pipeline.decode(stored, int(masks[index]), self.chunk_nbytes, self.stored_dtype.itemsize)
+            decoded = self.pipeline.decode(stored, mask, self.chunk_nbytes, self.stored_dtype.itemsize)
         except ValueError as error:
             raise self._damaged(origin, error) from error
         values = decoded.view(self.stored_dtype).reshape(self.chunk_shape)

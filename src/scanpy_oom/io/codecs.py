@@ -94,7 +94,7 @@ class FilterPipeline(NamedTuple):
             return self.shuffled == itemsize and codes[1:] in _COMPRESSIONS
         return codes in _COMPRESSIONS
 
-    def decode(self, stored: bytes, mask: int, n_bytes: int, itemsize: int) -> NDArray[np.uint8]:
+    def decode(self, stored: bytes | memoryview, mask: int, n_bytes: int, itemsize: int) -> NDArray[np.uint8]:
         """Undo the filters of one chunk.
 
         Parameters
