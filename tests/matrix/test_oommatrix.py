@@ -9,9 +9,11 @@ import h5py
 import numpy as np
 import pytest
 import scanpy as sc
+import scipy
 from anndata.abc import CSRDataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 from scipy import sparse
 
 from scanpy_oom.errors import MemoryBudgetExceeded
@@ -247,6 +249,8 @@ def test_writing_streams_what_memory_would_write(tmp_path, as_dense):
 )
 def test_arrays_of_positions_give_the_shape_that_they_give_in_memory(make, index):
     x = make(counts(12, 8))
+    if sparse.issparse(x) and isinstance(index[0], int) and Version(scipy.__version__) < Version("1.16"):
+        pytest.skip("SciPy 1.15 puts positions of two dimensions in one row")
     want, found = x[index], oom(x)[index]
     # SciPy has coordinates where an integer meets positions of two dimensions
     assert type(found) is type(want.tocsr() if sparse.issparse(want) else want)
@@ -267,7 +271,7 @@ def test_positions_that_make_up_no_matrix_are_refused_where_they_are_in_memory(m
     x = make(counts(12, 8))
     try:
         want = x[index]
-    except IndexError:
+    except (IndexError, ValueError):  # the latter of SciPy 1.15
         with pytest.raises(IndexError):
             oom(x)[index]
     else:

@@ -233,7 +233,7 @@ class OOMMatrix(Products, Reductions, InMemory, Arithmetic, CSRDataset):
             "A matrix that stays on disk cannot be assigned to. Set a new one instead, such as "
             "`adata.X = adata.X.minimum(10)`, or bring it into memory first, `adata.X = adata.X.to_memory()`. "
             "Of a view, set X on a copy (`adata = adata[...].copy()`), or let anndata make one "
-            "(`anndata.settings.copy_on_write_X = True`, as it does from 0.13 on)."
+            "(`anndata.settings.copy_on_write_X = True`, as it does from 0.13 on; 0.12.6 cannot)."
         )
         raise TypeError(msg)
 
