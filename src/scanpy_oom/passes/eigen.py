@@ -194,7 +194,7 @@ def _block_lanczos(
     width = lanczos_width(k, n)
     max_basis = min(max(max_basis, k + 4 * width), n)
     basis = np.empty((n, max_basis), order="F")
-    projected = np.empty((0, 0))
+    projected, before = np.empty((0, 0)), None
     block = _orthonormal(random.standard_normal((n, width)))
     while True:
         m, b = len(projected) + block.shape[1], block.shape[1]
@@ -210,10 +210,15 @@ def _block_lanczos(
         values, vectors = values[::-1], vectors[:, ::-1]
         following, lengths, coupling = linalg.svd(rest, full_matrices=False, check_finite=False)
         residuals = np.linalg.norm((lengths[:, None] * coupling) @ vectors[m - b :, :k], axis=0)
-        if m >= n or (m >= k and (residuals <= TOLERANCE * np.maximum(values[:k], 0)).all()):
+        rounding = np.finfo(float).eps * n * max(values[0], 0.0)
+        found = m >= k and (residuals <= np.maximum(TOLERANCE * values[:k], rounding)).all()
+        # directions that the basis holds already, but for rounding, lead nowhere new: others may, to an eigenvalue of
+        # which there are more than vectors in a block; until they change nothing
+        stale = lengths <= rounding
+        settled = not stale.any() or (before is not None and np.allclose(values[:k], before, 1e-12, rounding))
+        if m >= n or (found and settled):
             return values[:k], held @ vectors[:, :k]
-        # directions that the basis holds already, but for rounding, lead nowhere new: others may
-        stale = lengths <= np.finfo(float).eps * n * max(values[0], 0.0)
+        before = values[:k] if found else None
         following[:, stale] = random.standard_normal((n, int(stale.sum())))
         block = following[:, : n - m]
         if m + block.shape[1] > max_basis:
