@@ -153,13 +153,16 @@ def test_any_matrix_is_decomposed_as_by_singular_values(x, zero_center, small, m
     values = dense(x).astype(float)
     values = values - values.mean(axis=0) if zero_center else values
     loadings, coordinates = lazy.varm["PCs"].astype(float), lazy.obsm["X_pca"].astype(float)
-    singular = np.linalg.svd(values)[1][:k]
+    all_singular = np.linalg.svd(values)[1]
+    singular = all_singular[:k]
     scale = max(singular.max(), 1e-30)
     np.testing.assert_allclose(np.linalg.norm(coordinates, axis=0), singular, atol=1e-3 * scale)
     np.testing.assert_allclose(values @ loadings, coordinates, atol=1e-3 * scale)
     np.testing.assert_allclose(loadings.T @ loadings, np.eye(k), atol=1e-3)
     want, got = memory.uns["pca"], lazy.uns["pca"]
     assert_same(want["params"], got["params"], "params")
+    if not zero_center and (np.diff(all_singular[: k + 1]) > -1e-3 * scale).any():
+        return  # the variance of coordinates that are not centred depends on which components these are
     np.testing.assert_allclose(got["variance"], want["variance"], rtol=1e-3, atol=1e-3 * scale**2)
     if want["variance"].sum() > 1e-3 * scale**2:  # else what varies is rounded off
         assert_same(want["variance_ratio"], got["variance_ratio"], "variance_ratio", rtol=1e-3)
