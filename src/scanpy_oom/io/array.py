@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
     from .file import SourceFile
 
-__all__ = ["Convert", "StoredArray", "check_indices", "to_values", "wrong_offsets"]
+__all__ = ["MAX_EXACT", "Convert", "StoredArray", "check_indices", "to_values", "wrong_offsets"]
 
 Convert = Callable[..., "NDArray[Any]"]
 """Turns the decoded values of a chunk, the first of which has the given position, into what the caller wants."""
 
 _CACHE_NBYTES = 2**22
 _SHARE = 16  # of the memory limit, beyond which no more is kept than two chunks
-_MAX_EXACT = 2**53
+MAX_EXACT = 2**53
+"""The integer up to which float64, in which all is computed, holds every one."""
 
 
 class StoredArray:
@@ -145,12 +146,12 @@ def to_values(dtype: np.dtype[Any], location: str) -> Convert:
 
 def _check_exact(values: NDArray[Any], location: str, origin: tuple[int, ...]) -> None:
     """Raise OOMError where float64, in which all is computed, would hold another integer than is stored."""
-    if values.size and (values.max() > _MAX_EXACT or values.min() < -_MAX_EXACT):
-        found = np.unravel_index(np.argmax((values > _MAX_EXACT) | (values < -_MAX_EXACT)), values.shape)
+    if values.size and (values.max() > MAX_EXACT or values.min() < -MAX_EXACT):
+        found = np.unravel_index(np.argmax((values > MAX_EXACT) | (values < -MAX_EXACT)), values.shape)
         at = ", ".join(str(start + int(i)) for start, i in zip(origin, found, strict=True))
         msg = (
             f"{location} holds {values[found]} at position {at}. Out of memory, values are float64, which is exact for "
-            f"integers up to {_MAX_EXACT} only. Read the file without `backed='oom'`."
+            f"integers up to {MAX_EXACT} only. Read the file without `backed='oom'`."
         )
         raise OOMError(msg)
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from ..errors import OOMError
+from ..io.array import MAX_EXACT
 from ..io.source import CSRBlock
 from ..kernels import is_increasing
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from .choice import ColumnChoice
 
 __all__ = ["Feed", "SourceFeed", "sum_repeated"]
-
-_MAX_EXACT = 2**53
 
 
 def sum_repeated(stored: sparse.csr_matrix, source: Source) -> None:
@@ -34,9 +33,9 @@ def sum_repeated(stored: sparse.csr_matrix, source: Source) -> None:
     n_stored = stored.nnz
     stored.sum_duplicates()
     is_long = source.dtype.kind in "iu" and source.dtype.itemsize == 8
-    if is_long and stored.nnz < n_stored and np.abs(stored.data).max() >= _MAX_EXACT:
+    if is_long and stored.nnz < n_stored and np.abs(stored.data).max() >= MAX_EXACT:
         msg = (
-            f"{source.location} holds several entries for one place whose sum may be more than {_MAX_EXACT}. Out of "
+            f"{source.location} holds several entries for one place whose sum may be more than {MAX_EXACT}. Out of "
             "memory, values are float64, which is exact for integers up to there only. Read the file without "
             "`backed='oom'`."
         )
