@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import anndata as ad
+import hypothesis
 import numpy as np
 import pytest
 from scipy import sparse
@@ -11,6 +12,10 @@ from scipy import sparse
 from scanpy_oom import settings
 
 from .installed import Environment
+
+# What a test takes the first time is what its kernels take to compile, on a machine that may be busy.
+hypothesis.settings.register_profile("scanpy-oom", deadline=None)
+hypothesis.settings.load_profile("scanpy-oom")
 
 
 @pytest.fixture(autouse=True)

@@ -93,7 +93,7 @@ def parts(draw: st.DrawFn) -> tuple[ad.AnnData, ad.AnnData]:
     return make().to_memory(), make()
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(parts(), min_size=1, max_size=4),
     st.fixed_dictionaries(

@@ -63,7 +63,7 @@ def test_small_arrays_and_those_outside_of_passes_are_numpy_s_own():
 
 
 @given(st.lists(st.tuples(st.integers(0, 2 * SMALLEST), st.booleans()), max_size=12))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_arrays_that_live_at_a_time_share_nothing(requests):
     buffers = Buffers()
     alive: list[tuple[np.ndarray, int]] = []

@@ -7,7 +7,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -22,7 +22,6 @@ def _shuffle(values: np.ndarray) -> bytes:
 
 
 @given(values=arrays("f8", st.integers(1, 50)), codes=st.sampled_from([(), (GZIP,), (SHUFFLE,), (SHUFFLE, GZIP)]))
-@settings(deadline=None)
 def test_decoding_undoes_the_filters(values, codes):
     stored = _shuffle(values) if SHUFFLE in codes else values.tobytes()
     if GZIP in codes:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import sparse
@@ -25,13 +25,11 @@ def _assert_equal(tile: Tile, expected: Tile) -> None:
 
 
 @given(block=blocks, first_column=st.integers(0, 1000))
-@settings(deadline=None)
 def test_kernel_agrees_with_reference(block, first_column):
     _assert_equal(compress_rows(block, first_column), compress_rows_reference(block, first_column))
 
 
 @given(block=blocks, data=st.data())
-@settings(deadline=None)
 def test_rows_of_a_tile_are_those_of_the_matrix(block, data):
     rows = np.flatnonzero(data.draw(arrays(bool, len(block))))
     tile = compress_rows(block, 0).rows(row_runs(rows, len(block)))
@@ -40,7 +38,6 @@ def test_rows_of_a_tile_are_those_of_the_matrix(block, data):
 
 
 @given(block=blocks, cut=st.integers(0, 8))
-@settings(deadline=None)
 def test_tiles_side_by_side_make_up_the_matrix(block, cut):
     tiles = [compress_rows(np.array(half, order="C"), at) for half, at in ((block[:, :cut], 0), (block[:, cut:], cut))]
     expected = compress_rows_reference(block, 0)

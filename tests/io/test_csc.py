@@ -51,7 +51,7 @@ def test_row_offsets_take_no_copy(path, matrix, scratch_dir):
 
 @pytest.mark.parametrize("memory", ["4 kB", "20 kB", "1 GB"])
 @given(seed=st.integers(0, 10), density=st.sampled_from([0, 0.02, 0.3, 1]), dtype=st.sampled_from(["f4", "i8", "?"]))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_many_small_buckets_make_the_same_matrix(memory, tmp_path_factory, seed, density, dtype):
     import h5py
     from anndata.io import write_elem

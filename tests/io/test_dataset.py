@@ -37,7 +37,7 @@ def written(tmp_path, pieces, dtype, **options):
 
 
 @pytest.mark.parametrize("options", FILTERS, ids=str)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=8), chunk=st.integers(1, 30), seed=st.integers(0, 99))
 def test_what_is_appended_is_what_is_read(tmp_path_factory, options, lengths, chunk, seed):
     rng = np.random.default_rng(seed)

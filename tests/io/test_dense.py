@@ -6,7 +6,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -33,7 +33,6 @@ def path(request, tmp_path_factory):
 
 
 @given(rows=st.one_of(st.lists(st.integers(0, 59), unique=True).map(sorted).map(np.array), st.just(slice(3, 41))))
-@settings(deadline=None)
 def test_rows_are_those_of_the_matrix(path, rows):
     source = open_source(path)
     block = source.read_rows(rows)

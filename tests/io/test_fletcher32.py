@@ -3,7 +3,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scanpy_oom.io.fletcher32 import checksum, checksum_reference, verified
@@ -19,7 +19,6 @@ def stored_by_hdf5(values: bytes) -> bytes:
 @example(values=b"\xff" * 100_001)
 @example(values=b"\0" * 9)
 @example(values=b"\xff\xff" * 4096)
-@settings(deadline=None)
 def test_checksum_is_that_of_hdf5(values):
     stored = stored_by_hdf5(values)
     assert len(stored) == len(values) + 4

@@ -9,7 +9,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -62,7 +62,6 @@ rows = st.one_of(
 
 
 @given(rows=rows)
-@settings(deadline=None)
 def test_rows_are_those_of_the_matrix(path, matrix, rows):
     _assert_equal(open_source(path).read_rows(rows), matrix[rows if isinstance(rows, slice) else rows.astype(int)])
 

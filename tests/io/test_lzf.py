@@ -3,7 +3,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scanpy_oom.io.lzf import decompress, decompress_reference
@@ -23,7 +23,6 @@ repetitive = st.lists(st.tuples(st.binary(min_size=1, max_size=300), st.integers
 
 
 @given(values=repetitive)
-@settings(deadline=None)
 def test_what_h5py_compresses_comes_back(values):
     stored = compress(values)
     if stored is not None:
@@ -32,7 +31,6 @@ def test_what_h5py_compresses_comes_back(values):
 
 
 @given(stored=st.binary(max_size=200), n_bytes=st.integers(0, 300))
-@settings(deadline=None)
 def test_whatever_is_stored_comes_to_what_the_reference_makes_of_it(stored, n_bytes):
     found = []
     for function in (decompress, decompress_reference):

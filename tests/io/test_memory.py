@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -23,7 +23,6 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(rows=st.lists(st.integers(0, 39), unique=True).map(sorted))
-@settings(deadline=None)
 def test_rows_are_those_of_the_matrix(kind, rows, request):
     source = MemorySource(KINDS[kind](MATRIX))
     block = source.read_rows(np.array(rows))

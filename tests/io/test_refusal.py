@@ -174,7 +174,7 @@ def test_row_that_is_longer_than_memory_is_refused(tmp_path, memory_limit):
     width=st.sampled_from(["i2", "i4", "i8", ">i4"]),
     options=st.sampled_from([{}, {"chunks": (2,), "compression": "gzip"}, {"chunks": (3,), "compression": "lzf"}]),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_whatever_the_arrays_hold_is_the_matrix_or_is_refused(
     tmp_path_factory, indptr, indices, values, width, options
 ):

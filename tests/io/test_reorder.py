@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scanpy_oom.io.reorder import ScratchRows
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     lengths=st.lists(st.integers(0, 9), max_size=30),
     step=st.integers(1, 7),

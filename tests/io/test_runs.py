@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scanpy_oom.io.runs import Pieces, element_runs, row_runs, selected_offsets
@@ -19,7 +19,6 @@ def _chosen(rows: slice | np.ndarray) -> np.ndarray:
 
 
 @given(rows=selections)
-@settings(deadline=None)
 def test_runs_hold_the_selected_numbers_and_adjoin_nowhere(rows):
     runs = row_runs(rows, N)
     np.testing.assert_array_equal(np.arange(N)[runs.numbers()], _chosen(rows))
@@ -29,7 +28,6 @@ def test_runs_hold_the_selected_numbers_and_adjoin_nowhere(rows):
 
 
 @given(rows=selections, lengths=st.lists(st.integers(0, 5), min_size=N, max_size=N))
-@settings(deadline=None)
 def test_element_runs_are_those_of_the_selected_rows(rows, lengths):
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int32)
     runs = row_runs(rows, N)
@@ -43,7 +41,6 @@ def test_element_runs_are_those_of_the_selected_rows(rows, lengths):
 
 
 @given(rows=selections, chunk_size=st.integers(1, 60))
-@settings(deadline=None)
 def test_pieces_put_together_are_the_runs(rows, chunk_size):
     values = np.arange(N) * 10
     runs = row_runs(rows, N)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -19,7 +19,6 @@ def entries(draw) -> Entries:
 
 
 @given(entries=entries(), edges=st.lists(st.integers(1, N_ROWS - 1), unique=True).map(sorted))
-@settings(deadline=None)
 def test_partition_agrees_with_reference(entries, edges):
     n_buckets = len(edges) + 1
     bucket_of_row = np.repeat(np.arange(n_buckets, dtype="i4"), np.diff([0, *edges, N_ROWS]))
@@ -32,7 +31,6 @@ def test_partition_agrees_with_reference(entries, edges):
 
 
 @given(entries=entries(), first_row=st.integers(0, 1000))
-@settings(deadline=None)
 def test_sort_rows_agrees_with_reference(entries, first_row):
     offsets = np.append(0, np.cumsum(np.bincount(entries.rows, minlength=N_ROWS)))
     shifted = entries._replace(rows=entries.rows + np.int32(first_row))

@@ -4,7 +4,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scanpy_oom.io.zstd import decompress
@@ -18,7 +18,6 @@ def compress(values: bytes, level: int = 3) -> bytes:
 
 
 @given(values=st.one_of(st.binary(min_size=1, max_size=300), st.integers(1, 10**6).map(lambda n: b"ab" * n)))
-@settings(deadline=None)
 def test_what_the_filter_compresses_comes_back(values):
     assert decompress(compress(values), len(values)).tobytes() == values
 

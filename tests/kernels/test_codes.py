@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -45,7 +45,6 @@ def decoded(block: sparse.csr_matrix, code: bytes, gap_bits: int, wanted, column
     return sparse.csr_matrix((data[:n], indices[:n], indptr), shape=(n_rows, n_columns))
 
 
-@settings(deadline=None)
 @given(block=counted(), gap_bits=st.integers(1, 7), dtype=st.sampled_from([np.float32, np.float64]))
 def test_codes_equal_reference_and_lead_back_to_the_counts(block, gap_bits, dtype):
     code = encoded(block, gap_bits, dtype)
@@ -56,7 +55,6 @@ def test_codes_equal_reference_and_lead_back_to_the_counts(block, gap_bits, dtyp
         np.testing.assert_array_equal(found.indptr, block.indptr)
 
 
-@settings(deadline=None)
 @given(block=counted(), gap_bits=st.integers(1, 7), data=st.data())
 def test_rows_and_columns_that_are_decoded_are_those_of_scipy(block, gap_bits, data):
     if (code := encoded(block, gap_bits)) is None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -11,7 +11,6 @@ from scanpy_oom.kernels import reference
 from .strategies import blocks
 
 
-@settings(deadline=None)
 @given(block=blocks(), dtype=st.sampled_from([np.uint16, np.uint32]))
 def test_deltas_equal_reference_and_lead_back_to_the_columns(block, dtype):
     block.sum_duplicates()
@@ -32,7 +31,6 @@ def test_deltas_equal_reference_and_lead_back_to_the_columns(block, dtype):
     np.testing.assert_array_equal(data, block.data)
 
 
-@settings(deadline=None)
 @given(block=blocks(), data=st.data())
 def test_rows_and_columns_that_are_decoded_are_those_of_scipy(block, data):
     block.sum_duplicates()
@@ -64,7 +62,6 @@ def test_deltas_that_do_not_fit_are_reported():
     assert kernels.encode_deltas(indptr, indices, np.empty(3, dtype=np.uint16))
 
 
-@settings(deadline=None)
 @given(
     values=st.lists(st.floats(width=32), max_size=9)
     | st.lists(st.integers(0, 300) | st.integers(0, 2**33), max_size=9),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scanpy.preprocessing._simple import _downsample_array
 
@@ -10,7 +10,6 @@ from scanpy_oom import kernels
 from scanpy_oom.kernels import reference
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 12), k=st.integers(1, 4), m=st.integers(1, 9), seed=st.integers(0, 1000))
 def test_low_rank_is_the_product_and_does_not_depend_on_how_many_rows_there_are(n, k, m, seed):
     rng = np.random.default_rng(seed)
@@ -22,7 +21,6 @@ def test_low_rank_is_the_product_and_does_not_depend_on_how_many_rows_there_are(
     np.testing.assert_array_equal(one[0], out[-1])
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), total=st.integers(1, 300), part=st.floats(0, 1))
 @pytest.mark.parametrize("replace", [False, True])
 def test_numbers_drawn_are_those_of_scanpy_s_kernel(seed, total, part, replace):

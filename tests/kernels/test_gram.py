@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from scipy import sparse
 
 from scanpy_oom.kernels import (
@@ -35,13 +35,11 @@ def close(gram, want):
     np.testing.assert_allclose(gram, want, rtol=1e-12, atol=1e-12 * max(np.abs(want).max(initial=0), 1))
 
 
-@settings(deadline=None)
 @given(block=blocks())
 def test_gram_of_pairs_equals_reference(block):
     close(gram_of(accumulate_gram_pairs, block), reference.gram(block.toarray().astype(float)))
 
 
-@settings(deadline=None)
 @given(block=blocks())
 def test_gram_by_blas_equals_reference(block):
     close(gram_of(accumulate_gram_dense, block), reference.gram(block.toarray().astype(float)))
@@ -71,7 +69,6 @@ def test_dense_rows_are_given_to_blas_and_sparse_ones_are_not():
     assert not dense_is_cheaper(np.arange(0, 20 * 10, 20), 2000)
 
 
-@settings(deadline=None)
 @given(block=blocks())
 def test_products_equal_scipy(block):
     rng = np.random.default_rng(0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scanpy_oom import kernels
@@ -15,7 +15,6 @@ def sums_of(dense):
     return dense.sum(axis=1), dense.sum(axis=0), dense.sum()
 
 
-@settings(deadline=None)
 @given(block=blocks(negative=False), theta=st.sampled_from([0.5, 100.0, np.inf]), single=st.booleans())
 def test_residuals_equal_reference_to_the_last_bit(block, theta, single):
     dense = block.toarray().astype(np.float64)
@@ -25,7 +24,6 @@ def test_residuals_equal_reference_to_the_last_bit(block, theta, single):
     np.testing.assert_array_equal(out, want)
 
 
-@settings(deadline=None)
 @given(
     block=blocks(negative=False),
     theta=st.sampled_from([0.5, 100.0]),

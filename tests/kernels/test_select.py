@@ -11,7 +11,6 @@ from scanpy_oom.kernels import reference
 from .strategies import blocks
 
 
-@settings(deadline=None)
 @given(block=blocks(), data=st.data())
 def test_select_columns_equals_reference_in_any_order_of_columns(block, data):
     chosen = data.draw(st.permutations(range(block.shape[1])))
@@ -25,7 +24,6 @@ def test_select_columns_equals_reference_in_any_order_of_columns(block, data):
     np.testing.assert_array_equal(got.toarray(), reference.select_columns(block, columns).toarray())
 
 
-@settings(deadline=None)
 @given(block=blocks(), data=st.data())
 def test_sort_columns_equals_reference_with_columns_that_repeat(block, data):
     n_columns = block.shape[1]
@@ -39,7 +37,6 @@ def test_sort_columns_equals_reference_with_columns_that_repeat(block, data):
     np.testing.assert_array_equal(out, want.data)
 
 
-@settings(deadline=None)
 @given(block=blocks(), one_row=st.booleans(), n=st.integers(1, 5))
 def test_look_up_equals_reference_and_reports_what_it_missed(block, one_row, n):
     table = np.random.default_rng(0).random((1 if one_row else max(block.shape[0], 1), n))
@@ -63,7 +60,7 @@ def test_look_up_misses_what_is_not_a_count():
     assert out[6] == 12
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(block=blocks(), known=st.booleans())
 def test_row_totals_fill_what_is_unknown_and_leave_what_is_known(block, known):
     counted = np.arange(block.shape[1]) % 2 == 0

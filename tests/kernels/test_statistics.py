@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scanpy_oom import kernels
@@ -15,7 +15,6 @@ def arrays(block):
     return block.indptr.astype(np.int64), block.indices.astype(np.int32), block.data.astype(np.float64)
 
 
-@settings(deadline=None)
 @given(block=blocks())
 def test_axis_statistics_equal_reference(block):
     rows, columns = np.empty((block.shape[0], 3)), np.zeros((block.shape[1], 4))
@@ -26,7 +25,6 @@ def test_axis_statistics_equal_reference(block):
             np.testing.assert_allclose(found[:, k], want[name], rtol=1e-12, atol=1e-12, err_msg=name)
 
 
-@settings(deadline=None)
 @given(block=blocks(), n_groups=st.integers(1, 4), seed=st.integers(0, 1000))
 def test_group_moments_equal_reference_whatever_the_order_of_rows(block, n_groups, seed):
     codes = np.random.default_rng(seed).integers(-1, n_groups, block.shape[0])
@@ -37,7 +35,6 @@ def test_group_moments_equal_reference_whatever_the_order_of_rows(block, n_group
         np.testing.assert_allclose(out[:, :, k], want[k], rtol=1e-12, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(block=blocks(), n_sets=st.integers(0, 3), seed=st.integers(0, 1000))
 def test_masked_row_sums_equal_a_product_with_the_masks(block, n_sets, seed):
     member = np.random.default_rng(seed).random((block.shape[1], n_sets)) < 0.5
@@ -46,7 +43,6 @@ def test_masked_row_sums_equal_a_product_with_the_masks(block, n_sets, seed):
     np.testing.assert_allclose(out, block.toarray().astype(float) @ member, rtol=1e-12, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(block=blocks(), data=st.data())
 def test_top_row_sums_equal_reference_also_with_negative_values(block, data):
     ns = np.array(sorted(data.draw(st.sets(st.integers(1, block.shape[1]), min_size=1))), dtype=np.int64)
@@ -57,7 +53,6 @@ def test_top_row_sums_equal_reference_also_with_negative_values(block, data):
     np.testing.assert_allclose(out, want, rtol=1e-12, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(block=blocks())
 def test_extrema_count_fractions_and_negatives(block):
     values = block.data.astype(np.float64)
@@ -70,7 +65,6 @@ def test_extrema_count_fractions_and_negatives(block):
     assert out[3] == (values < 0).sum()
 
 
-@settings(deadline=None)
 @given(block=blocks(), n_groups=st.integers(1, 3), keep_zeros=st.booleans())
 def test_welford_equals_mean_and_squared_deviations_of_what_is_stored(block, n_groups, keep_zeros):
     codes = np.random.default_rng(0).integers(-1, n_groups, block.shape[0])
@@ -96,7 +90,6 @@ def test_squares_of_single_precision_values_are_rounded_to_single_precision():
     assert out[0, 0, 1] != x * x
 
 
-@settings(deadline=None)
 @given(block=blocks(), n_groups=st.integers(1, 3), seed=st.integers(0, 1000))
 def test_group_clipped_sums_equal_reference(block, n_groups, seed):
     rng = np.random.default_rng(seed)

@@ -72,7 +72,7 @@ def test_an_index_out_of_range_or_of_another_kind_raises(both, index):
         both[1][index]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_view_of_a_view_is_one_selection_with_its_parameters(data):
     x = counts(15, 11, seed=1)

@@ -89,7 +89,7 @@ def both(draw):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(pair=both())
 def test_an_operation_gives_what_it_gives_in_memory(operation, pair):
     memory, lazy = pair
@@ -103,7 +103,7 @@ def test_an_operation_gives_what_it_gives_in_memory(operation, pair):
         assert_close(want, operation(lazy))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(pair=both())
 def test_what_is_stored_is_what_scipy_stores(pair):
     memory, lazy = pair

@@ -21,7 +21,7 @@ def counted(x: np.ndarray, marked: np.ndarray, k: int) -> np.ndarray:
     return marked[search.kneighbors(x, return_distance=False)].sum(axis=1)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     n=st.integers(1, 400),
     d=st.integers(1, 8),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -22,7 +22,6 @@ def round_trip(block):
     return sparse.csr_matrix((values, columns, np.append(0, np.cumsum(lengths))), shape=block.shape), content, form
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1), density=st.sampled_from([0.0, 0.02, 0.3, 1.0]), most=st.sampled_from([1, 9, 999])
 )

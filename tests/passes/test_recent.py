@@ -145,7 +145,7 @@ def test_columns_of_a_closed_file_are_not_given(both):
         lazy[:, GENES].X.toarray()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(["float32", "float64", "int64"]))
 def test_kept_columns_are_those_of_the_matrix(tmp_path_factory, data, seed, dtype):
     rng = np.random.default_rng(seed)

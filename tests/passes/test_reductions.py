@@ -62,7 +62,7 @@ def answer(matrix, reduction):
     return run([Request(matrix, [reduction])])[0][0]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(case=matrices(), data=st.data())
 def test_every_reduction_equals_numpy_on_the_values(case, data):
     matrix, x = case

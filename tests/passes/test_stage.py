@@ -77,7 +77,7 @@ def test_a_small_part_that_is_read_again_gets_a_stage_of_its_own(path):
     np.testing.assert_array_equal(dense(some.select(None, np.array([2, 1]))), dense(x)[:, [77, 3]])
 
 
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(max_examples=60)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_any_values_and_any_selection_come_back_as_they_are(tmp_path_factory, data, seed):
     rng = np.random.default_rng(seed)

@@ -42,7 +42,7 @@ def test_corrected_values_are_scanpy_s(dtype, kind, arguments):
     assert_same_outcome(lambda adata: sc.pp.combat(adata, **arguments), x, before=prepared, x_rtol=1e-8)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_obs=st.integers(12, 60),

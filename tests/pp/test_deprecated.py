@@ -96,7 +96,7 @@ def test_filter_genes_dispersion_is_scanpy_s(kind, arguments, flavor):
     assert_same_outcome(of_matrix, x, before=logarithms, rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(x=expression(dtypes=("float32", "float64")), after=st.sampled_from([None, 100.0]), least=st.integers(0, 9))
 def test_normalize_per_cell_is_scanpy_s_on_any_matrix(x, after, least):
     call = lambda adata: sc.pp.normalize_per_cell(adata, counts_per_cell_after=after, min_counts=least)

@@ -67,7 +67,7 @@ def test_ranks_are_scanpy_s_for_every_dtype_and_format(dtype, kind, batch_key):
     assert_same_anndata(memory, lazy, rtol=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     density=st.sampled_from([0.1, 0.5, 1.0]),

@@ -63,7 +63,7 @@ def test_values_and_factors_are_scanpy_s_to_the_last_bit_for_every_dtype_and_for
         )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(x=expression(fractions=True), data=st.data())
 def test_values_and_factors_are_scanpy_s_for_any_matrix(x, data):
     arguments = {
@@ -76,7 +76,7 @@ def test_values_and_factors_are_scanpy_s_for_any_matrix(x, data):
     assert_same_outcome(lambda a: sc.pp.normalize_total(a, **arguments), x, rtol=0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(x=expression(), seed=st.integers(0, 99), again=st.booleans())
 def test_steps_one_after_the_other_on_subsets_give_what_memory_gives(x, seed, again):
     def work(adata):

@@ -125,7 +125,7 @@ def test_the_randomized_solver_reproduces_scikit_learn_s_in_single_precision(gra
     assert_same_outcome(call, structured(), rtol=CLOSE)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     x=expression(dtypes=("float32", "float64"), huge=False, negative=True, fractions=True),
     zero_center=st.booleans(),

@@ -46,7 +46,7 @@ def test_metrics_have_scanpy_s_dtypes_for_every_dtype_of_x(dtype, kind):
     assert_same_outcome(lambda a: sc.pp.calculate_qc_metrics(a, qc_vars=["mt"], percent_top=(2, 9), inplace=True), x)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(x=expression(negative=True, fractions=True), data=st.data())
 def test_metrics_are_scanpy_s_for_any_matrix(x, data):
     arguments = {

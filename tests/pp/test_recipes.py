@@ -141,7 +141,7 @@ def test_recipes_that_are_scanpy_s_own_give_what_they_give(kind, recipe, argumen
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**31), kind=st.sampled_from(FORMATS), n_top_genes=st.integers(2, 60), log=st.booleans())
 def test_the_recipe_of_zheng_is_scanpy_s_of_any_counts(seed, kind, n_top_genes, log):
     call = lambda adata: sc.pp.recipe_zheng17(adata, n_top_genes=n_top_genes, log=log)

@@ -55,7 +55,7 @@ def test_arguments_mean_what_they_mean_in_scanpy(keys, arguments):
     assert_same_outcome(call, counts(50, 10), before=prepared, x_rtol=SINGLE)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     x=expression(negative=True, fractions=True, huge=False),
     keys=st.sampled_from(["u", ["u", "v"], "batch", "kind", "flag"]),

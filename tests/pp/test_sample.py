@@ -42,7 +42,7 @@ def test_samples_are_scanpy_s_and_read_nothing(kind, arguments):
     assert passes_of(lambda: call(lazy)) == 0
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), n=st.integers(0, 50), replace=st.booleans(), axis=st.sampled_from(["obs", "var"]))
 def test_samples_of_any_size_are_scanpy_s(seed, n, replace, axis):
     call = lambda adata: sc.pp.sample(adata, n=n, rng=seed, replace=replace, axis=axis)

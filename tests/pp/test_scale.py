@@ -67,7 +67,7 @@ def test_scaled_logarithms_are_scanpy_s_to_the_last_bit(arguments):
     assert_same_outcome(lambda a: sc.pp.scale(a, **arguments), counts(50, 12), before=before, rtol=0)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(x=expression(negative=True, fractions=True), data=st.data())
 def test_scaled_values_are_scanpy_s_for_any_matrix(x, data):
     arguments = {
@@ -78,7 +78,7 @@ def test_scaled_values_are_scanpy_s_for_any_matrix(x, data):
     assert_same_outcome(lambda a: sc.pp.scale(a, **arguments), x, before=prepared, rtol=1e-14, x_rtol=1e-14)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(x=expression(huge=False), seed=st.integers(0, 99))
 def test_subsets_of_scaled_values_are_those_of_memory(x, seed):
     def work(adata):

@@ -187,7 +187,7 @@ def test_doublets_are_scanpy_s(kind, arguments):
     assert_same_anndata(*found)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(x=expression(huge=False, negative=True, fractions=True), seed=st.integers(0, 2**31), ratio=st.floats(0.1, 0.9))
 def test_doublets_are_scanpy_s_from_any_matrix(x, seed, ratio):
     memory, lazy = pair(np.vstack([x, x]) if isinstance(x, np.ndarray) else sparse.vstack([x, x]).asformat(x.format))

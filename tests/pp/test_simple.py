@@ -52,7 +52,7 @@ def test_filters_give_numbers_in_scanpy_s_dtypes(function, dtype, kind):
         assert_same_outcome(lambda a, o=option: function(a, **{o: 5}), x)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(x=expression(negative=True, fractions=True), case=st.sampled_from(CASES), threshold=st.integers(-3, 40))
 def test_filters_do_what_scanpy_s_do_on_any_matrix(x, case, threshold):
     function, option = case
@@ -127,7 +127,7 @@ def test_logarithms_are_scanpy_s_to_the_last_bit(dtype, arguments):
     assert_same_outcome(lambda a: sc.pp.log1p(a, **arguments), counts(20, 12, dtype=dtype), before=filled)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(x=expression(negative=True, fractions=True), base=st.sampled_from([None, 2, 10]))
 def test_logarithms_are_scanpy_s_on_any_matrix(x, base):
     # values up to -1 have none: infinities and NaN

@@ -67,7 +67,7 @@ def test_rankings_are_scanpy_s_for_every_dtype_and_format(dtype, kind):
     assert_same_outcome(lambda a: sc.tl.rank_genes_groups(a, "kind", pts=True), x, before=logarithms)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(x=expression(dtypes=("float32", "int32"), negative=True, fractions=True), data=st.data())
 def test_rankings_are_scanpy_s_for_any_matrix(x, data):
     # beyond, means and variances of such values round, and rounding decides in which order tied genes are listed

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import CorruptFileError, OOMError
 from ..settings import settings
 from .buffers import BUFFERS
 from .cache import LRUCache
-from .runs import Pieces, Runs, row_runs
+from .runs import Pieces, Runs
 
 if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
+    from .convert import Conversion
     from .file import SourceFile
 
-__all__ = ["MAX_EXACT", "Convert", "StoredArray", "check_indices", "to_values", "wrong_offsets"]
-
-Convert = Callable[..., "NDArray[Any]"]
-"""Turns the decoded values of a chunk, the first of which has the given position, into what the caller wants."""
+__all__ = ["StoredArray", "wrong_offsets"]
 
 _CACHE_NBYTES = 2**22
 _SHARE = 16  # of the memory limit, beyond which no more is kept than two chunks
-MAX_EXACT = 2**53
-"""The integer up to which float64, in which all is computed, holds every one."""
 
 
 class StoredArray:
@@ -45,10 +39,11 @@ class StoredArray:
         What is done to each chunk where it is decoded, while it is in the processor's cache.
     """
 
-    def __init__(self, file: SourceFile, dataset: h5py.Dataset, dtype: np.dtype[Any], convert: Convert) -> None:
+    def __init__(self, file: SourceFile, dataset: h5py.Dataset, dtype: np.dtype[Any], convert: Conversion) -> None:
         self.chunks = file.chunks(dataset)
         self.dtype = dtype
         self._convert = convert
+        self._bounds = convert.bounds(self.chunks.stored_dtype)
         # Neighbouring reads share the chunk on their border, and each thread is somewhere else.
         chunk_nbytes = self.chunks.chunk_shape[0] * dtype.itemsize
         capacity = max(_CACHE_NBYTES, (settings.n_threads + 1) * chunk_nbytes)
@@ -79,30 +74,42 @@ class StoredArray:
         if start == stop:
             return
         size = self.chunks.chunk_shape[0]
-        end = -(-stop // size)
-        # of the chunks at both ends a part may be wanted: these are kept for who reads on from there
-        first, last = -(-start // size), end if stop == len(self) else stop // size
-        for i in {start // size, end - 1} - set(range(first, last)):
-            origin = i * size
-            part = slice(max(start, origin), min(stop, origin + size))
-            values = self._chunk(i, keep=True)[part.start - origin : part.stop - origin]
-            out[part.start - start : part.stop - start] = values
-        for i, values in self._whole(first, last):
-            at = i * size - start
-            out[at : at + len(values)] = values
+        first, end = start // size, -(-stop // size)
+        whole = slice(-(-start // size), end if stop == len(self) else stop // size)
+        # The chunk at the end comes first, the one at the beginning last. By then whoever reads what precedes has
+        # decoded it, and neither thread has waited for the other.
+        if end > whole.stop and end - 1 >= whole.start:
+            self._read_part(end - 1, start, stop, out)
+        if whole.start < whole.stop:
+            self._read_whole(whole.start, whole.stop, out[whole.start * size - start :])
+        if first < whole.start:
+            self._read_part(first, start, stop, out)
 
-    def _whole(self, first: int, stop: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield chunks that are wanted as a whole, with their numbers."""
-        missing = []
+    def _read_part(self, i: int, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Copy what lies between `start` and `stop` out of a chunk, which is kept for whoever reads the rest."""
+        origin = i * self.chunks.chunk_shape[0]
+        values = self._chunk(i, keep=True)[max(start - origin, 0) : stop - origin]
+        at = max(origin - start, 0)
+        out[at : at + len(values)] = values
+
+    def _read_whole(self, first: int, stop: int, out: NDArray[Any]) -> None:
+        """Read chunks that are wanted as a whole, but those that are kept."""
+        size = self.chunks.chunk_shape[0]
+        fetched = first
         for i in range(first, stop):
             values = self._cache.get(i)
-            if values is None:
-                missing.append(i)
-            else:
-                yield i, values
-        for run in zip(*row_runs(np.array(missing, dtype=np.int64), stop), strict=True):
-            for i, values in enumerate(self.chunks.read_each(*run), int(run[0])):
-                yield i, self._convert(values, i * self.chunks.chunk_shape[0])
+            if values is not None:
+                self._fetch(fetched, i, out[(fetched - first) * size : (i - first) * size])
+                at, fetched = (i - first) * size, i + 1
+                out[at : at + len(values)] = values
+        self._fetch(fetched, stop, out[(fetched - first) * size :])
+
+    def _fetch(self, first: int, stop: int, out: NDArray[Any]) -> None:
+        """Read chunks from the file: those at the beginning in a compiled loop, if it will, the others one by one."""
+        size = self.chunks.chunk_shape[0]
+        done = 0 if self._bounds is None else self.chunks.inflate(first, stop, self._bounds, out)
+        for i, values in enumerate(self.chunks.read_each(first + done, stop), done):
+            out[i * size : i * size + len(values)] = self._convert(values, (first + i) * size)
 
     def read_all(self) -> NDArray[Any]:
         """Read the whole dataset."""
@@ -116,7 +123,10 @@ class StoredArray:
         return self._decode(i) if values is None else values
 
     def _decode(self, i: int) -> NDArray[Any]:
-        return self._convert(self.chunks.read(i), i * self.chunks.chunk_shape[0])
+        size = self.chunks.chunk_shape[0]
+        values = BUFFERS.empty(min(size, len(self) - i * size), self.dtype)
+        self._fetch(i, i + 1, values)
+        return values
 
     def close(self) -> None:
         """Release what reading keeps."""
@@ -126,34 +136,6 @@ class StoredArray:
 
 def _with_size(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
     return values, values.nbytes
-
-
-def to_values(dtype: np.dtype[Any], location: str) -> Convert:
-    """Give the conversion of stored values to `dtype`, which verifies that it holds them.
-
-    Only integers of 64 bits can be too large for it.
-    """
-
-    def convert(values: NDArray[Any], *origin: int) -> NDArray[Any]:
-        if values.dtype == np.bool_:  # any byte but 0 is true
-            values = values.view(np.uint8) != 0
-        if dtype.kind == "f" and values.dtype.kind in "iu" and values.dtype.itemsize == 8:
-            _check_exact(values, location, origin)
-        return values.astype(dtype, copy=False)
-
-    return convert
-
-
-def _check_exact(values: NDArray[Any], location: str, origin: tuple[int, ...]) -> None:
-    """Raise OOMError where float64, in which all is computed, would hold another integer than is stored."""
-    if values.size and (values.max() > MAX_EXACT or values.min() < -MAX_EXACT):
-        found = np.unravel_index(np.argmax((values > MAX_EXACT) | (values < -MAX_EXACT)), values.shape)
-        at = ", ".join(str(start + int(i)) for start, i in zip(origin, found, strict=True))
-        msg = (
-            f"{location} holds {values[found]} at position {at}. Out of memory, values are float64, which is exact for "
-            f"integers up to {MAX_EXACT} only. Read the file without `backed='oom'`."
-        )
-        raise OOMError(msg)
 
 
 def wrong_offsets(indptr: NDArray[Any], nnz: int) -> str | None:
@@ -170,25 +152,3 @@ def wrong_offsets(indptr: NDArray[Any], nnz: int) -> str | None:
     if indptr[-1] != nnz:
         return f"has an indptr that ends at {indptr[-1]}; it must end at {nnz}"
     return None
-
-
-def check_indices(location: str, n: int) -> Convert:
-    """Give the conversion of stored indices to int32, which verifies that they lie within `[0, n)`.
-
-    A kernel that trusts its indices would otherwise write out of bounds. One comparison per index is enough: seen as
-    unsigned numbers, the negative ones are the largest.
-    """
-
-    def convert(values: NDArray[Any], position: int) -> NDArray[np.int32]:
-        if values.dtype.itemsize < 4:
-            values = values.astype(np.int32)
-        if values.size and values.view(f"u{values.dtype.itemsize}").max() >= n:
-            at = int(np.argmax((values < 0) | (values >= n)))
-            msg = (
-                f"{location} holds {values[at]} at position {position + at}; indices there lie between 0 and {n - 1}. "
-                "The file is damaged; fetch or write it again."
-            )
-            raise CorruptFileError(msg)
-        return values.astype(np.int32, copy=False)
-
-    return convert

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -13,6 +13,7 @@ from ..errors import CorruptFileError, MemoryBudgetExceeded
 from ..settings import format_bytes, settings
 from .codecs import FilterPipeline
 from .file import HAS_PREAD
+from .inflate import inflate_each, is_available
 from .locks import ForkSafeLock
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ _MAX_DIRECT = 2**30  # bytes of a chunk up to which all decoders here work
 _UNWRITTEN = -1
 _OVERHEAD = 2**12  # bytes that filters may add to a chunk
 _TOGETHER = 2**20  # bytes up to which chunks are fetched at a time
+_INFLATED = {np.dtype(f"{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)} | {np.dtype("f4"), np.dtype("f8")}
+
+
+class _Extent(NamedTuple):
+    """Chunks that lie side by side in a file: number of the first, address, bytes in all, and size and mask of each."""
+
+    first: int
+    address: int
+    nbytes: int
+    sizes: list[int]
+    masks: list[int]
 
 
 class ChunkReader(ABC):
@@ -91,6 +103,25 @@ class ChunkReader(ABC):
         """Read some chunks of a dataset of one dimension, as :meth:`read` does, one after the other."""
         return (self.read(i) for i in range(first, stop))
 
+    def inflate(self, first: int, stop: int, bounds: tuple[int, int], out: NDArray[Any]) -> int:
+        """Read some chunks of a dataset of one dimension into `out`, as long as that goes in a compiled loop.
+
+        Parameters
+        ----------
+        first, stop
+            Positions of the chunks in the grid.
+        bounds
+            Between which integers must lie, both allowed.
+        out
+            Written: the values of the chunks, in its own type.
+
+        Returns
+        -------
+        Number of chunks read. It ends before one that is damaged, or holds other integers, or is stored in another way
+        than with gzip alone: such a chunk is for :meth:`read`.
+        """
+        return 0
+
     def _check_size(self) -> None:
         if self.chunk_nbytes > _LARGE and self.chunk_nbytes > settings.memory_limit:
             msg = (
@@ -126,7 +157,7 @@ class ChunkReader(ABC):
         )
         return CorruptFileError(msg)
 
-    def _fetch(self, origin: tuple[int, ...], n: int, offset: int) -> bytes:
+    def _fetch(self, origin: tuple[int, ...], n: int, offset: int) -> NDArray[np.uint8]:
         """Read the `n` bytes at `offset` of the file, where the chunk at `origin` is stored."""
         if offset + n > self.file.stamp.size:
             reason = f"its {n} bytes are to be at byte {offset}, and the file ends at byte {self.file.stamp.size}"
@@ -144,7 +175,7 @@ class ContiguousReader(ChunkReader):
     def _read(self, index: tuple[int, ...], origin: tuple[int, ...], extent: tuple[int, ...]) -> NDArray[Any]:
         row_nbytes = math.prod(self.shape[1:]) * self.stored_dtype.itemsize
         stored = self._fetch(origin, extent[0] * row_nbytes, self._offset + origin[0] * row_nbytes)
-        return np.frombuffer(stored, dtype=self.stored_dtype).reshape(extent)
+        return stored.view(self.stored_dtype).reshape(extent)
 
 
 class DirectReader(ChunkReader):
@@ -153,6 +184,7 @@ class DirectReader(ChunkReader):
     def __init__(self, file: SourceFile, dataset: h5py.Dataset, pipeline: FilterPipeline) -> None:
         super().__init__(file, dataset, pipeline)
         self._fill_value = dataset.fillvalue
+        self._inflates = pipeline.is_gzip and self.stored_dtype in _INFLATED and is_available()
         self._lock = ForkSafeLock()
         self._table: tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32]] | None = None
 
@@ -167,6 +199,34 @@ class DirectReader(ChunkReader):
     def read_each(self, first: int, stop: int) -> Iterator[NDArray[Any]]:
         """Read some chunks as :meth:`read` does. Those that lie side by side in the file are fetched together."""
         self._check_size()
+        for extent in self._extents(first, stop):
+            if len(extent.sizes) == 1:
+                yield self.read(extent.first)
+                continue
+            stored, at = self.file.pread(extent.nbytes, extent.address), 0
+            for i, (size, mask) in enumerate(zip(extent.sizes, extent.masks, strict=True), extent.first):
+                yield self._native(self._decoded(stored[at : at + size], mask, *self._place((i,))))
+                at += size
+
+    def inflate(self, first: int, stop: int, bounds: tuple[int, int], out: NDArray[Any]) -> int:
+        """Read chunks that are stored with gzip alone, as long as there is nothing to say of them."""
+        if not self._inflates:
+            return 0
+        self._check_size()
+        n, end = self.chunk_shape[0], self.file.stamp.size
+        for extent in self._extents(first, stop):
+            at, n_chunks = extent.first - first, len(extent.sizes)
+            if extent.address == _UNWRITTEN or any(extent.masks) or extent.address + extent.nbytes > end:
+                return at
+            stored = self.file.pread(extent.nbytes, extent.address)
+            place = out[at * n : (at + n_chunks) * n]
+            done = inflate_each(stored, np.array(extent.sizes), self.dtype, n, bounds, place)
+            if done < n_chunks:
+                return at + done
+        return stop - first
+
+    def _extents(self, first: int, stop: int) -> Iterator[_Extent]:
+        """Put chunks together that lie side by side in the file."""
         addresses, sizes, masks = (column[first:stop].tolist() for column in self._chunk_table())
         start = 0
         while start < len(sizes):
@@ -175,22 +235,15 @@ class DirectReader(ChunkReader):
             while end < len(sizes) and addresses[end] == addresses[start] + nbytes and nbytes + sizes[end] <= most:
                 nbytes += sizes[end]
                 end += 1
-            if end == start + 1:
-                yield self.read(first + start)
-            else:
-                stored, at = memoryview(self.file.pread(nbytes, addresses[start])), 0
-                for k in range(start, end):
-                    place = self._place((first + k,))
-                    yield self._native(self._decoded(stored[at : at + sizes[k]], masks[k], *place))
-                    at += sizes[k]
+            yield _Extent(first + start, addresses[start], nbytes, sizes[start:end], masks[start:end])
             start = end
 
     def _decoded(
-        self, stored: bytes | memoryview, mask: int, origin: tuple[int, ...], extent: tuple[int, ...]
+        self, stored: NDArray[np.uint8], mask: int, origin: tuple[int, ...], extent: tuple[int, ...]
     ) -> NDArray[Any]:
         """Decode the chunk that begins at `origin`, cut at the dataset's edge."""
         try:
-            decoded = self.pipeline.decode(stored, mask, self.chunk_nbytes, self.stored_dtype.itemsize)
+            decoded = self.pipeline.decode(stored.data, mask, self.chunk_nbytes, self.stored_dtype.itemsize)
         except ValueError as error:
             raise self._damaged(origin, error) from error
         values = decoded.view(self.stored_dtype).reshape(self.chunk_shape)

@@ -87,6 +87,11 @@ class FilterPipeline(NamedTuple):
         names = [_NAMES.get(code, str(code)) for code in self.codes if code not in {_SHUFFLE, _FLETCHER32}]
         return "+".join(names) or "none"
 
+    @property
+    def is_gzip(self) -> bool:
+        """Whether gzip is the only one."""
+        return self.codes == (_GZIP,)
+
     def is_direct(self, itemsize: int) -> bool:
         """Tell whether :meth:`decode` undoes all of them for values of `itemsize` bytes."""
         codes = self.codes[:-1] if self.codes[-1:] == (_FLETCHER32,) else self.codes

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .array import to_values
 from .cache import LRUCache
 from .compress import Tile, append_rows, compress_rows
+from .convert import ToValues
 from .hdf5 import HDF5Source
 from .runs import Pieces, Runs, row_runs
 from .source import CSRBlock, kernel_dtype
@@ -95,7 +95,7 @@ class DenseSource(HDF5Source):
     def _compressed(self, i: int, j: int) -> Tile:
         origin = (index * size for index, size in zip((i, j), self._chunks.chunk_shape, strict=True))
         location = f"{self.path}: {self.name}"
-        values = to_values(kernel_dtype(self.dtype), location)(self._chunks.read(i, j), *origin)
+        values = ToValues(kernel_dtype(self.dtype), location)(self._chunks.read(i, j), *origin)
         block = np.require(values, requirements=["C", "W"])
         return compress_rows(block, j * self._chunks.chunk_shape[1])
 

@@ -10,19 +10,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import finalize
 
 import h5py
+import numpy as np
 
 from ..errors import CorruptFileError, NotAnH5adError, OOMError
+from .buffers import BUFFERS
 from .source import ByteCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from .chunked import ChunkReader
     from .source import Source
 
 __all__ = ["HAS_PREAD", "SourceFile", "Stamp"]
 
-HAS_PREAD = hasattr(os, "pread")
+HAS_PREAD = hasattr(os, "preadv")
 """Whether the system reads from a place in a file whatever thread asks; where it does not (Windows), h5py reads all."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -73,12 +77,12 @@ class SourceFile:
             raise ValueError(msg)
         return self._fd
 
-    def pread(self, n: int, offset: int) -> bytes:
+    def pread(self, n: int, offset: int) -> NDArray[np.uint8]:
         """Read `n` bytes at `offset`."""
-        data = os.pread(self.fd, n, offset)
-        while 0 < len(data) < n and (more := os.pread(self.fd, n - len(data), offset + len(data))):
-            data += more
-        if len(data) < n:
+        data, done = BUFFERS.empty(n, np.uint8), 0
+        while done < n and (more := os.preadv(self.fd, [data[done:].data], offset + done)):
+            done += more
+        if done < n:
             msg = (
                 f"{self.path} is truncated: {n} bytes were expected at byte {offset}, "
                 f"and the file ends at byte {os.fstat(self.fd).st_size}. Fetch or write it again."

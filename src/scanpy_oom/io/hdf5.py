@@ -8,7 +8,8 @@ import numpy as np
 
 from ..errors import CorruptFileError, MemoryBudgetExceeded
 from ..settings import format_bytes, settings
-from .array import StoredArray, check_indices, to_values, wrong_offsets
+from .array import StoredArray, wrong_offsets
+from .convert import CheckIndices, ToValues
 from .locks import ForkSafeLock
 from .runs import Runs, element_runs, row_runs, selected_offsets
 from .source import CSRBlock, Source, kernel_dtype
@@ -98,12 +99,12 @@ class CompressedArrays:
                 self._fail(f"has {group[key].dtype} values of shape {group[key].shape} as {key}")
         self.dtype = np.dtype(group["data"].dtype.str).newbyteorder("=")
         values = kernel_dtype(self.dtype)
-        self._data = StoredArray(file, group["data"], values, to_values(values, f"{self.location}/data"))
+        self._data = StoredArray(file, group["data"], values, ToValues(values, f"{self.location}/data"))
         self._indices = StoredArray(
-            file, group["indices"], np.dtype(np.int32), check_indices(f"{self.location}/indices", n_minor)
+            file, group["indices"], np.dtype(np.int32), CheckIndices(f"{self.location}/indices", n_minor)
         )
         self._indptr = StoredArray(
-            file, group["indptr"], np.dtype(np.int64), to_values(np.dtype(np.int64), self.location)
+            file, group["indptr"], np.dtype(np.int64), ToValues(np.dtype(np.int64), self.location)
         )
         if len(self._data) != len(self._indices):
             self._fail(f"has {len(self._indices)} indices for {len(self._data)} values")

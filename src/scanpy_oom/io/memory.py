@@ -9,8 +9,9 @@ import numpy as np
 from scipy import sparse
 
 from ..errors import CorruptFileError
-from .array import check_indices, to_values, wrong_offsets
+from .array import wrong_offsets
 from .compress import Tile
+from .convert import CheckIndices, ToValues
 from .runs import row_runs
 from .source import CSRBlock, Source, is_supported_dtype, kernel_dtype
 
@@ -79,12 +80,12 @@ class MemorySource(Source):
         runs = row_runs(rows, self.shape[0])
         dtype = kernel_dtype(self.dtype)
         if self.format == "dense":
-            values = to_values(dtype, self.location)(self._matrix[runs.numbers()], 0, 0)
+            values = ToValues(dtype, self.location)(self._matrix[runs.numbers()], 0, 0)
             block = sparse.csr_matrix(values)
             return CSRBlock(block.indptr.astype(np.int64), block.indices.astype(np.int32), block.data)
         selected = Tile(self._matrix.indptr, self._matrix.indices, self._matrix.data).rows(runs)
-        indices = check_indices(self.location, self.shape[1])(selected.indices, 0)
-        return CSRBlock(selected.indptr, indices, to_values(dtype, self.location)(selected.data, 0))
+        indices = CheckIndices(self.location, self.shape[1])(selected.indices, 0)
+        return CSRBlock(selected.indptr, indices, ToValues(dtype, self.location)(selected.data, 0))
 
     def close(self) -> None:
         """Do nothing: there is no file."""
@@ -100,7 +101,7 @@ def _check_arrays(matrix: Any) -> None:
             wrong = wrong_offsets(matrix.indptr, int(matrix.indptr[-1]))
         elif matrix.format == "coo":
             for positions, n in zip(matrix.coords, matrix.shape, strict=True):
-                check_indices("The matrix in memory", n)(positions, 0)
+                CheckIndices("The matrix in memory", n)(positions, 0)
     except ValueError as error:
         wrong = error
     if wrong:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from scipy import sparse
 
-from .array import check_indices, to_values
+from .convert import CheckIndices, ToValues
 from .locks import ForkSafeLock
 from .runs import row_runs
 from .source import ByteCounter, CSRBlock, Source, is_supported_dtype, kernel_dtype
@@ -126,9 +126,9 @@ class RowsSource(Source):
         if rows.dtype.newbyteorder("=") != self.dtype:
             msg = f"{self.location} gave {rows.dtype} for rows {start} to {stop}, and {self.dtype} before."
             raise TypeError(msg)
-        convert = to_values(dtype, self.location)
+        convert = ToValues(dtype, self.location)
         csr = sparse.csr_matrix(rows if sparse.issparse(rows) else convert(rows, start, 0))
-        indices = check_indices(self.location, self.shape[1])(csr.indices, 0)
+        indices = CheckIndices(self.location, self.shape[1])(csr.indices, 0)
         return CSRBlock(csr.indptr.astype(np.int64), indices, convert(csr.data, 0))
 
     def _fetch(self, start: int, stop: int) -> Any:

@@ -177,21 +177,31 @@ def _open(path: Path, counter: ByteCounter) -> zarr.Group:
 
     seen = _Seen(path) if path.is_dir() else None  # a zip file is one file
 
+    @contextmanager
+    def watched(key: str) -> Iterator[None]:
+        if seen is not None:
+            seen.check(key)
+        try:
+            yield
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise _damaged_zip(path, error, key) from error
+        if seen is not None:
+            seen.check(key)  # nor while it was read
+
+    def counted(found: Any) -> Any:
+        counter.add(0 if found is None else len(found))
+        return found
+
     class WatchedStore(WrapperStore[Any]):
         """Counts the bytes that are read, and holds files to be what they were."""
 
         async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-            if seen is not None:
-                seen.check(key)
-            try:
-                found = await self._store.get(key, prototype, byte_range)
-            except (zipfile.BadZipFile, zlib.error) as error:
-                raise _damaged_zip(path, error, key) from error
-            if seen is not None:
-                seen.check(key)  # nor while it was read
-            if found is not None:
-                counter.add(len(found))
-            return found
+            with watched(key):
+                return counted(await self._store.get(key, prototype, byte_range))
+
+        def get_sync(self, key: str, **how: Any) -> Any:  # which later versions of zarr call from threads of their own
+            with watched(key):
+                return counted(self._store.get_sync(key, **how))
 
     store: Any = ZipStore(path, mode="r") if seen is None else LocalStore(path, read_only=True)
     try:

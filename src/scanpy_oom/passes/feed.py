@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from ..errors import OOMError
-from ..io.array import MAX_EXACT
+from ..io.convert import MAX_EXACT
 from ..io.source import CSRBlock
 from ..kernels import is_increasing
 

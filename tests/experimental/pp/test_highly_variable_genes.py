@@ -69,7 +69,7 @@ def test_ranks_are_scanpy_s_for_every_dtype_and_format(dtype, kind, batch_key):
     assert_same_outcome(lambda adata: hvg(adata, n_top_genes=100, batch_key=batch_key), x, rtol=RTOL)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     x=expression(fractions=True),
     batch_key=st.sampled_from([None, "batch", "kind"]),
@@ -94,7 +94,7 @@ def test_variances_are_scanpy_s_on_any_matrix(x, batch_key, theta, clip):
     np.testing.assert_array_equal(np.isnan(found[1]), np.isnan(found[0]))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @example(x=np.array([[-2.0, 2, -3, -2], [-2, 0, -1, 2]]))  # where the last gene adds up to nothing
 @example(x=np.array([[-4.0, 0, 4], [1, 0, -3]]))  # where the first cell does
 @given(x=expression(formats=("dense",), negative=True, dtypes=("float64", "int64")))

@@ -48,7 +48,7 @@ def test_residuals_are_scanpy_s_to_the_last_bit_for_all_arguments(arguments):
     assert_same_outcome(lambda adata: xp.normalize_pearson_residuals(adata, **arguments), full(), before=prepared)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     x=expression(fractions=True, negative=True),
     theta=st.sampled_from([0.1, 100]),

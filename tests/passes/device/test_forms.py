@@ -195,7 +195,7 @@ PRODUCTS = (RightProduct, LeftProduct, Gram, GramProduct)
 OF_VALUES = (*PRODUCTS, ClassSums, SetSums, RowExtrema, ColumnExtrema, ColumnMeans, GroupClippedSums)
 
 
-@settings(deadline=None, max_examples=150, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=150, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(make=matrices())
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 def test_every_form_equals_the_kernels(make):
@@ -218,7 +218,7 @@ def test_all_forms_are_tested():
     assert {type(r) for r, _ in reductions(matrix)} | {PearsonVariances} == FORMS.keys()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(block=blocks(max_rows=14, max_columns=8, negative=False), single=st.booleans(), n_batches=st.integers(1, 3))
 def test_variances_of_pearson_residuals_equal_those_of_the_kernels(block, single, n_batches):
     x = block.toarray().astype(np.float64)
