@@ -30,6 +30,18 @@ def group_moments(b):
 
 
 @case
+def group_sums(b):
+    out, order = np.zeros((b.n_groups, N_GENES, 2)), np.argsort(b.codes, kind="stable")
+    return lambda: kernels.group_sums(*b.block, b.codes, order, True, out)
+
+
+@case
+def group_sums_of_two(b):
+    out, order = np.zeros((b.n_groups, N_GENES, 4)), np.argsort(b.codes, kind="stable")
+    return lambda: kernels.group_sums_of_two(*b.block, b.block[2], b.codes, order, True, out)
+
+
+@case
 def group_welford(b):
     shape = (b.n_groups, N_GENES)
     found, mean, m2 = np.zeros((2, *shape), dtype=np.int64), np.zeros(shape), np.zeros(shape)

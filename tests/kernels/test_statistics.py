@@ -35,6 +35,24 @@ def test_group_moments_equal_reference_whatever_the_order_of_rows(block, n_group
         np.testing.assert_allclose(out[:, :, k], want[k], rtol=1e-12, atol=1e-12)
 
 
+@given(block=blocks(), n_groups=st.integers(1, 4), seed=st.integers(0, 1000), single=st.booleans())
+def test_group_sums_are_the_first_two_moments_of_one_matrix_and_of_two(block, n_groups, seed, single):
+    codes = np.random.default_rng(seed).integers(-1, n_groups, block.shape[0])
+    order = np.argsort(codes, kind="stable")
+    indptr, indices, first = arrays(block)
+    second = np.sqrt(np.abs(first))
+    shape, want = (n_groups, block.shape[1]), []
+    for values in (first, second):
+        moments, sums = np.zeros((*shape, 4)), np.zeros((*shape, 2))
+        kernels.group_moments(indptr, indices, values, codes, order, single, moments)
+        kernels.group_sums(indptr, indices, values, codes, order, single, sums)
+        np.testing.assert_array_equal(sums, moments[:, :, :2])
+        want.append(sums)
+    both = np.zeros((*shape, 4))
+    kernels.group_sums_of_two(indptr, indices, first, second, codes, order, single, both)
+    np.testing.assert_array_equal(both, np.concatenate(want, axis=2))
+
+
 @given(block=blocks(), n_sets=st.integers(0, 3), seed=st.integers(0, 1000))
 def test_masked_row_sums_equal_a_product_with_the_masks(block, n_sets, seed):
     member = np.random.default_rng(seed).random((block.shape[1], n_sets)) < 0.5

@@ -15,6 +15,8 @@ __all__ = [
     "extrema",
     "group_clipped_sums",
     "group_moments",
+    "group_sums",
+    "group_sums_of_two",
     "group_welford",
     "masked_row_sums",
     "top_row_sums",
@@ -101,6 +103,76 @@ def group_moments(
             moments[1] += np.float64(np.float32(square)) if single else square
             moments[2] += x != 0
             moments[3] += x > 0
+
+
+@nb.njit(nogil=True, cache=True)
+def group_sums(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    order: NDArray[np.int64],
+    single: bool,  # noqa: FBT001
+    out: NDArray[np.float64],
+) -> None:
+    """Add sums of each column within groups of rows: what :func:`group_moments` adds, without the counts.
+
+    Parameters
+    ----------
+    indptr, indices, values, codes, order, single
+        As there.
+    out
+        `(n_groups, n_columns, 2)`, added to: sum, sum of squares.
+    """
+    for t in range(order.size):
+        i = order[t]
+        g = codes[i]
+        if g < 0:
+            continue
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+            x = values[p]
+            sums = out[g, np.uint32(indices[p])]
+            sums[0] += x
+            square = x * x
+            sums[1] += np.float64(np.float32(square)) if single else square
+
+
+@nb.njit(nogil=True, cache=True)
+def group_sums_of_two(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    order: NDArray[np.int64],
+    single: bool,  # noqa: FBT001
+    out: NDArray[np.float64],
+) -> None:
+    """Do what :func:`group_sums` does for two matrices with the same entries.
+
+    Memory is met once for both, and it is memory that this waits for.
+
+    Parameters
+    ----------
+    indptr, indices, first, second
+        Block of rows, row-compressed, with the values of both.
+    codes, order, single
+        As of :func:`group_moments`.
+    out
+        `(n_groups, n_columns, 4)`, added to: sum and sum of squares of the first, the same of the second.
+    """
+    for t in range(order.size):
+        i = order[t]
+        g = codes[i]
+        if g < 0:
+            continue
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+            sums = out[g, np.uint32(indices[p])]
+            x, y = first[p], second[p]
+            sums[0] += x
+            sums[1] += np.float64(np.float32(x * x)) if single else x * x
+            sums[2] += y
+            sums[3] += np.float64(np.float32(y * y)) if single else y * y
 
 
 @nb.njit(nogil=True, cache=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..kernels import axis_statistics, group_moments
+from ..kernels import axis_statistics, group_moments, group_sums
 from ..matrix.statistics import COLUMN_STATISTICS, ROW_STATISTICS, Statistics
 from ..memory import ACCOUNTANT
 from .reductions import Reduction
@@ -20,19 +20,21 @@ if TYPE_CHECKING:
 
 __all__ = ["AxisStatistics", "GroupMoments", "Moments", "StoredCounts"]
 
+_NO_COUNTS = np.empty((0, 0), dtype=np.int64)
+
 
 class _Columns:
     """Moments of the columns, within groups, of what is stored; and how much is stored."""
 
     __slots__ = ("moments", "single", "stored")
 
-    def __init__(self, matrix: OOMMatrix, n_groups: int) -> None:
+    def __init__(self, matrix: OOMMatrix, n_groups: int, n_moments: int = 4) -> None:
         n_columns, background = matrix.shape[1], matrix.chain.background is not None
         # squares of single-precision values are single, as in scanpy: then their sum is exact, in whatever order;
         # of a column-compressed matrix it takes them in double precision
         self.single = matrix.dtype == np.float32 and not background and matrix.format_in_memory != "csc"
         # sum, sum of squares, number of non-zeros, number of positive values: side by side, since they are met together
-        self.moments = np.zeros((n_groups, n_columns, 4))
+        self.moments = np.zeros((n_groups, n_columns, n_moments))
         self.stored = np.zeros((n_groups, n_columns), dtype=np.int64) if background else None
 
     def add(self, other: _Columns) -> None:
@@ -40,20 +42,21 @@ class _Columns:
         if self.stored is not None and other.stored is not None:
             self.stored += other.stored
 
-    def update(self, block: Block, codes: NDArray[np.int64]) -> None:
+    def update(self, block: Block, codes: NDArray[np.int64], order: NDArray[np.int64]) -> None:
         """Add the stored entries of `block`."""
         if self.stored is not None:
             groups = codes[block.row_of_entry()]
             places = groups[groups >= 0] * self.stored.shape[1] + block.indices[groups >= 0]
             self.stored += np.bincount(places, minlength=self.stored.size).reshape(self.stored.shape)
-        order = np.argsort(codes, kind="stable")
-        group_moments(block.indptr, block.indices, block.values, codes, order, self.single, self.moments)
+        kernel = group_moments if self.moments.shape[2] == 4 else group_sums
+        kernel(block.indptr, block.indices, block.values, codes, order, self.single, self.moments)
 
     def add_unstored(self, counts: NDArray[np.int64], background: NDArray[np.float64]) -> None:
         """Add what is not stored: `background`, one row a group, in groups of `counts` rows."""
         assert self.stored is not None
         unstored = counts[:, None] - self.stored
-        for k, value in enumerate((background, background**2, background != 0, background > 0)):
+        measures = (background, background**2, background != 0, background > 0)
+        for k, value in enumerate(measures[: self.moments.shape[2]]):
             self.moments[:, :, k] += unstored * value
 
 
@@ -79,7 +82,8 @@ class AxisStatistics(Reduction):
     def update(self, partial: _Columns, block: Block) -> None:
         if self._background is not None:
             self._update_rows(block, self._background.values)
-            partial.update(block, block.classes())
+            classes = block.classes()
+            partial.update(block, classes, np.argsort(classes, kind="stable"))
             return
         rows = np.empty((block.n_rows, 3))
         axis_statistics(block.indptr, block.indices, block.values, partial.single, rows, partial.moments[0])
@@ -161,7 +165,7 @@ class Moments:
     total, total_squared
         `(n_groups, n_columns)` sums of values and of their squares.
     nnz, npos
-        `(n_groups, n_columns)` numbers of non-zero and of positive values.
+        `(n_groups, n_columns)` numbers of non-zero and of positive values; empty where they were not asked for.
     """
 
     n: NDArray[np.int64]
@@ -180,7 +184,7 @@ class Moments:
     def column_statistics(self, group: int) -> dict[str, NDArray]:
         """Return those of one group by the names in :data:`~scanpy_oom.matrix.statistics.COLUMN_STATISTICS`."""
         arrays = (self.total, self.total_squared, self.nnz, self.npos)
-        return {name: values[group] for name, values in zip(COLUMN_STATISTICS, arrays, strict=True)}
+        return {name: values[group] for name, values in zip(COLUMN_STATISTICS, arrays, strict=True) if len(values)}
 
     def sum_of_groups(self) -> Moments:
         """Moments of all rows that are in a group, as one group."""
@@ -202,13 +206,16 @@ class GroupMoments(Reduction):
         `(n_rows,)` group of each row, -1 for none.
     n_groups
         Number of groups.
+    counted
+        Whether to count non-zero and positive values.
     """
 
     by_columns = True
 
-    def __init__(self, codes: NDArray[np.integer], n_groups: int) -> None:
+    def __init__(self, codes: NDArray[np.integer], n_groups: int, *, counted: bool = True) -> None:
         self._codes = np.asarray(codes, dtype=np.int64)
         self._n_groups = n_groups
+        self.n_moments = 4 if counted else 2
 
     def prepare(self, matrix: OOMMatrix) -> None:
         self._matrix = matrix
@@ -221,14 +228,29 @@ class GroupMoments(Reduction):
             fine = self._codes * self._n_classes + self._background.row_class
             self._fine = np.where(self._codes >= 0, fine, -1)
 
+    def sums_like(self, other: GroupMoments) -> bool:
+        """Whether both, once prepared, add stored values alone, in the same way, to the same groups, and count none."""
+        return (
+            self.n_moments == other.n_moments == 2
+            and self._background is other._background is None
+            and self.partial().single == other.partial().single
+            and self._n_groups == other._n_groups
+            and np.array_equal(self._codes, other._codes)
+        )
+
+    def codes_of(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the group of each row of a block, and the rows in the order of their groups."""
+        codes = self._fine[block.positions]
+        return codes, np.argsort(codes, kind="stable")
+
     def partial(self) -> _Columns:
-        return _Columns(self._matrix, self._n_groups * self._n_classes)
+        return _Columns(self._matrix, self._n_groups * self._n_classes, self.n_moments)
 
     def partial_nbytes(self) -> int:
-        return self._n_groups * self._n_classes * self._n_columns * 32
+        return self._n_groups * self._n_classes * self._n_columns * 8 * self.n_moments
 
     def update(self, partial: _Columns, block: Block) -> None:
-        partial.update(block, self._fine[block.positions])
+        partial.update(block, *self.codes_of(block))
 
     def merge(self, total: _Columns, partial: _Columns) -> _Columns:
         total.add(partial)
@@ -244,7 +266,8 @@ class GroupMoments(Reduction):
         counts = np.bincount(self._fine[self._fine >= 0], minlength=n_fine)
         if self._background is not None:
             total.add_unstored(counts, np.tile(self._background.values, (self._n_groups, 1)))
-        moments = total.moments.reshape(self._n_groups, self._n_classes, self._n_columns, 4).sum(axis=1)
-        sums, squares, nnz, npos = np.ascontiguousarray(np.moveaxis(moments, 2, 0))
+        moments = total.moments.reshape(self._n_groups, self._n_classes, self._n_columns, self.n_moments).sum(axis=1)
+        sums, squares, *counted = np.ascontiguousarray(np.moveaxis(moments, 2, 0))
+        nnz, npos = (found.astype(np.int64) for found in counted) if counted else (_NO_COUNTS, _NO_COUNTS)
         n = counts.reshape(self._n_groups, self._n_classes).sum(axis=1)
-        return Moments(n, sums, squares, nnz.astype(np.int64), npos.astype(np.int64))
+        return Moments(n, sums, squares, nnz, npos)

@@ -23,6 +23,7 @@ from .choice import ColumnChoice
 from .columns import column_parts, reads_by_columns
 from .feedback import announce_compilation, progress, warn_user
 from .joined import below
+from .pair import Pair
 from .plan import Plan
 from .recent import ColumnKeeper, RecentColumns
 from .staging import Staging, choose_feed, keeps_columns, stage_columns
@@ -88,6 +89,7 @@ class Pass:
         for request in requests:
             for reduction in request.reductions:
                 reduction.prepare(request.matrix)
+        self.pair = Pair.of(requests)
         workspace = sum(reduction.workspace_nbytes() for request in requests for reduction in request.reductions)
         self.share = allot(self.partial_nbytes, f"{what} of {self.lead!r}", workspace, self.largest_entries())
         least_entries = max(request.matrix.chain.least_entries() for request in requests)
@@ -133,6 +135,8 @@ class Pass:
         return any(reduction.in_order for request in self.requests for reduction in request.reductions)
 
     def partials(self) -> list[list[Any]]:
+        if self.pair is not None:
+            return self.pair.partials()
         return [[reduction.partial() for reduction in request.reductions] for request in self.requests]
 
     def read(self, rows: Rows) -> list[Block]:
@@ -173,6 +177,9 @@ class Pass:
         return [chosen[id(request.matrix.selection.columns)] for request in self.requests]
 
     def update(self, partials: list[list[Any]], blocks: list[Block]) -> None:
+        if self.pair is not None:
+            self.pair.update(partials, blocks)
+            return
         for request, row, block in zip(self.requests, partials, blocks, strict=True):
             for reduction, partial in zip(request.reductions, row, strict=True):
                 reduction.update(partial, block)

@@ -84,8 +84,9 @@ def highly_variable_genes(  # noqa: PLR0913
             warnings.warn(msg, UserWarning, stacklevel=3)
         df = _batched(adata, x, batch_key, **arguments)
     else:
-        moments = _moments(adata, x, np.zeros(x.shape[0], dtype=np.int64), 1, flavor)
-        df = _filtered(adata, moments, 0, only_expressed=bool(filter_unexpressed_genes), **arguments)
+        expressed = bool(filter_unexpressed_genes)
+        moments = _moments(adata, x, np.zeros(x.shape[0], dtype=np.int64), 1, flavor, counted=expressed)
+        df = _filtered(adata, moments, 0, only_expressed=expressed, **arguments)
     logg.info("    finished", time=start)
     if not inplace:
         return df.loc[df["highly_variable"]] if subset else df
@@ -102,6 +103,7 @@ def plan_highly_variable_genes(
     flavor: str = "seurat",
     batch_key: str | None = None,
     check_values: bool = True,
+    filter_unexpressed_genes: bool | None = None,
     **_: Any,
 ) -> Outline:
     """Plan :func:`highly_variable_genes`."""
@@ -114,7 +116,8 @@ def plan_highly_variable_genes(
         batches = pd.Categorical(adata.obs[batch_key])
         codes, n_groups = batches.codes.astype(np.int64), len(batches.categories)
     results = x.shape[1] * (1 + 8 + 8 + 4 + (9 if batch_key else 0))
-    return Outline([Step(_requests(adata, x, codes, n_groups, flavor))], results=results)
+    counted = bool(batch_key or filter_unexpressed_genes)
+    return Outline([Step(_requests(adata, x, codes, n_groups, flavor, counted=counted))], results=results)
 
 
 def _check_flavor(flavor: str) -> None:
@@ -141,7 +144,9 @@ def _annotate(adata: AnnData, df: pd.DataFrame, flavor: str, *, batched: bool) -
         adata.var["highly_variable_intersection"] = df["highly_variable_intersection"]
 
 
-def _requests(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups: int, flavor: str) -> list[Request]:
+def _requests(
+    adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups: int, flavor: str, *, counted: bool
+) -> list[Request]:
     """Ask for moments by batch of what the flavor looks at, and for the statistics of X itself for `scale`."""
     seen = x
     if flavor == "seurat":
@@ -149,15 +154,17 @@ def _requests(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups
         if base is not None:
             seen = seen.transform(Elementwise("multiply", np.log(base), x.dtype))
         seen = seen.transform(Elementwise("expm1"))
-    requests = [Request(seen, [GroupMoments(codes, n_groups)])]
+    requests = [Request(seen, [GroupMoments(codes, n_groups, counted=counted)])]
     if x.statistics.get("col_sum", "col_sumsq") is None:
-        requests.append(Request(x, [GroupMoments(np.zeros(x.shape[0], dtype=np.int64), 1)]))
+        requests.append(Request(x, [GroupMoments(np.zeros(x.shape[0], dtype=np.int64), 1, counted=False)]))
     return requests
 
 
-def _moments(adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups: int, flavor: str) -> Moments:
+def _moments(
+    adata: AnnData, x: OOMMatrix, codes: NDArray[np.integer], n_groups: int, flavor: str, *, counted: bool
+) -> Moments:
     """Moments by batch of what the flavor looks at, in one pass."""
-    results = run(_requests(adata, x, codes, n_groups, flavor))
+    results = run(_requests(adata, x, codes, n_groups, flavor, counted=counted))
     if len(results) == 2:
         x.statistics.known |= results[1][0].column_statistics(0)
     return results[0][0]
@@ -199,7 +206,7 @@ def _batched(adata: AnnData, x: OOMMatrix, batch_key: str, **arguments: Any) -> 
     sanitize_anndata(adata)
     batches = adata.obs[batch_key].cat.categories
     codes = adata.obs[batch_key].cat.codes.to_numpy()
-    moments = _moments(adata, x, codes, len(batches), arguments["flavor"])
+    moments = _moments(adata, x, codes, len(batches), arguments["flavor"], counted=True)
     # genes that a batch does not express take no part in its binning
     frames = [_filtered(adata, moments, k, only_expressed=True, **arguments) for k in range(len(batches))]
     return _merge_batches(adata, pd.concat(frames, axis=0), len(batches), arguments["cutoff"])

@@ -134,7 +134,7 @@ def _scale(
 
 
 def _masked(x: OOMMatrix, mask: NDArray[np.bool_]) -> list[Request]:
-    return [Request(x, [GroupMoments(np.where(mask, 0, -1), 1)])]
+    return [Request(x, [GroupMoments(np.where(mask, 0, -1), 1, counted=False)])]
 
 
 def _mean_var(x: OOMMatrix, mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

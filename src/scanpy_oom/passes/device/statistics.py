@@ -15,19 +15,18 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-SUM, SQUARES, NONZERO, POSITIVE, STORED = range(5)
-
 
 class _Columns(SummedForm):
     """Moments of the columns within groups, and how much is stored; a last place takes what is in no group."""
 
     n_groups: int
+    n_moments: int
 
     def begin(self) -> None:
         host = self.reduction.partial()
-        self.n_groups, self.n_columns, _ = host.moments.shape
+        self.n_groups, self.n_columns, self.n_moments = host.moments.shape
         self.single, self.counts_stored = host.single, host.stored is not None
-        self.shape = (5 if self.counts_stored else 4, self.n_groups * self.n_columns + 1)
+        self.shape = (self.n_moments + self.counts_stored, self.n_groups * self.n_columns + 1)
         super().begin()
 
     def add(self, block: ArrayBlock, codes: Array | None) -> None:
@@ -41,7 +40,9 @@ class _Columns(SummedForm):
         squares = values * values
         if self.single:
             squares = squares.astype(np.float32).astype(np.float64)
-        measures = [values, squares, (values != 0).astype(np.float64), (values > 0).astype(np.float64)]
+        measures = [values, squares]
+        if self.n_moments == 4:
+            measures += [(values != 0).astype(np.float64), (values > 0).astype(np.float64)]
         if self.counts_stored:
             measures.append(xp.ones_like(values))
         for k, measure in enumerate(measures):
@@ -50,9 +51,9 @@ class _Columns(SummedForm):
     def finish(self) -> Any:
         host, found = self.reduction.partial(), self.summed()[:, :-1]
         shape = (self.n_groups, self.n_columns)
-        host.moments[...] = np.moveaxis(found[:4].reshape(4, *shape), 0, 2)
+        host.moments[...] = np.moveaxis(found[: self.n_moments].reshape(self.n_moments, *shape), 0, 2)
         if host.stored is not None:
-            host.stored[...] = found[STORED].reshape(shape).astype(np.int64)
+            host.stored[...] = found[-1].reshape(shape).astype(np.int64)
         return host
 
     def nbytes(self) -> int:

@@ -1,0 +1,78 @@
+"""What two matrices of a pass sum in one loop is what each sums by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scanpy_oom import to_oom
+from scanpy_oom.matrix.transforms import Elementwise
+from scanpy_oom.passes import GroupMoments, Request, run
+from scanpy_oom.passes.pair import Pair
+
+from ..matrices import counts
+
+CODES = np.arange(60) % 3
+
+
+@pytest.fixture(params=["float32", "int32"])
+def matrices(request):
+    first = to_oom(counts(60, 30, dtype=request.param)).transform(Elementwise("log1p"))
+    return first, first.transform(Elementwise("expm1"))
+
+
+def requests(matrices, *reductions):
+    return [Request(matrix, [reduction]) for matrix, reduction in zip(matrices, reductions, strict=True)]
+
+
+def is_pair(these):
+    for request in these:
+        for reduction in request.reductions:
+            reduction.prepare(request.matrix)
+    return Pair.of(these) is not None
+
+
+def sums(codes=CODES, n=3, *, counted=False):
+    return GroupMoments(codes, n, counted=counted)
+
+
+def test_sums_are_those_of_each(matrices):
+    both = requests(matrices, sums(), sums())
+    assert is_pair(both)
+    for (found,), matrix in zip(run(both), matrices, strict=True):
+        want = run([Request(matrix, [sums(counted=True)])])[0][0]
+        np.testing.assert_array_equal(found.total, want.total)
+        np.testing.assert_array_equal(found.total_squared, want.total_squared)
+        np.testing.assert_array_equal(found.n, want.n)
+        assert found.nnz.size == found.npos.size == 0
+        assert found.column_statistics(0).keys() == {"col_sum", "col_sumsq"}
+
+
+def test_sums_by_columns_are_those_by_rows():
+    matrix = counts(60, 30)
+    found = [run([Request(to_oom(x), [sums()])])[0][0] for x in (matrix, matrix.tocsc())]
+    np.testing.assert_allclose(found[0].total, found[1].total)
+    np.testing.assert_allclose(found[0].total_squared, found[1].total_squared)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: sums(counted=True),
+        lambda: sums(np.zeros(60, dtype=int)),
+        lambda: sums(n=4),
+    ],
+    ids=["counts", "other groups", "more groups"],
+)
+def test_what_is_not_summed_alike_is_no_pair(matrices, other):
+    assert not is_pair(requests(matrices, sums(), other()))
+
+
+def test_matrices_whose_zeros_become_something_else_are_no_pair(matrices):
+    first, second = matrices
+    assert not is_pair(requests((first, second.transform(Elementwise("add", 1.0))), sums(), sums()))
+
+
+def test_matrices_of_other_columns_are_no_pair(matrices):
+    first, second = matrices
+    assert not is_pair(requests((first.select(None, np.arange(30)), second), sums(), sums()))
