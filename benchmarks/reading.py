@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 N_CELLS, N_GENES = 20_000, 30_000
-BLOCK, CHUNK = 2**18, 100_000
+BLOCK, CHUNK = 2**19, 100_000
 GZIP: dict[str, Any] = {"compression": "gzip", "compression_opts": 4}
 FILTERS: dict[str, dict[str, Any]] = {
     "none": {},

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StoredArray", "wrong_offsets"]
 
-_CACHE_NBYTES = 2**22
+_CACHE_NBYTES = 2**21
 _SHARE = 16  # of the memory limit, beyond which no more is kept than two chunks
 
 

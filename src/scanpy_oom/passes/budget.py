@@ -20,7 +20,7 @@ LIBRARIES = 130_000_000
 BYTES_PER_ENTRY = 48
 """Bytes that one stored entry takes while its block is read, selected, transformed and reduced."""
 
-SMALLEST_BLOCK, LARGEST_BLOCK = 2**14, 2**18
+SMALLEST_BLOCK, LARGEST_BLOCK = 2**14, 2**19
 """Entries of a block: enough to make the calls around it negligible, few enough to stay near the cores."""
 
 LARGE = 2**23
