@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import h5py
 import numpy as np
 import pytest
@@ -40,6 +42,18 @@ def test_runs_are_read(path, chosen):
     values = _open(path).read(row_runs(chosen, 1000))
     assert values.dtype == np.float32
     np.testing.assert_array_equal(values, chosen)
+
+
+@given(edges=st.lists(st.integers(0, 1000), min_size=2, max_size=8).map(sorted), compiled=st.booleans())
+def test_ranges_are_read_one_after_the_other(path, edges, compiled):
+    with pytest.MonkeyPatch.context() as patch:
+        if not compiled:  # as where the extension of deflate shows no addresses
+            patch.setattr("scanpy_oom.io.chunked.is_available", lambda: False)
+        array = _open(path)
+    for start, stop in pairwise(edges):
+        values = array.read(row_runs(slice(start, stop), 1000), np.dtype("f8"))
+        assert values.dtype == np.float64
+        np.testing.assert_array_equal(values, np.arange(start, stop))
 
 
 def test_all_is_read(path):

@@ -17,6 +17,7 @@ def test_drops_what_was_not_used_for_longest():
     cache.put("d", "D", 10)
     assert [cache.get(key) for key in "abcd"] == ["A", None, "C", "D"]
     assert cache.nbytes == 30
+    assert len(cache) == 3
 
 
 def test_value_larger_than_the_capacity_is_kept_alone():

@@ -168,6 +168,23 @@ def test_a_store_that_is_written_anew_in_its_place_is_refused(store):
 
 
 @pytest.mark.usefixtures("_pipeline")
+def test_bytes_of_shards_are_counted(tmp_path):
+    matrix = counts(600, 100)
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    ad.io.write_elem(root, "X", matrix)
+    shard = {"chunks": (500,), "shards": (-(-matrix.nnz // 500) * 500,), "compressors": None}
+    for name in ("data", "indices"):
+        del root[f"X/{name}"]
+        root["X"].create_array(name, data=getattr(matrix, name), **shard)
+    source = open_zarr(tmp_path / "a.zarr")
+    source.row_offsets()
+    before = source.bytes_read
+    source.read_rows(slice(100, 500))
+    wanted = matrix[100:500]
+    assert source.bytes_read - before >= wanted.data.nbytes + wanted.indices.nbytes
+
+
+@pytest.mark.usefixtures("_pipeline")
 @pytest.mark.parametrize("change", [lambda file: file.write_bytes(file.read_bytes()), lambda file: file.unlink()])
 @pytest.mark.parametrize(
     ("zarr_format", "options"),

@@ -33,6 +33,10 @@ class LRUCache(Generic[T]):
         self._holding = ACCOUNTANT.hold(self, "caches")
         self._turns: dict[Hashable, ForkSafeLock] = {}
 
+    def __len__(self) -> int:
+        """How many values are kept."""
+        return len(self._entries)
+
     def get(self, key: Hashable) -> T | None:
         """Give the value of `key`, or `None`."""
         with self._lock:

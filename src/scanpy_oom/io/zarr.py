@@ -203,6 +203,13 @@ def _open(path: Path, counter: ByteCounter) -> zarr.Group:
             with watched(key):
                 return counted(self._store.get_sync(key, **how))
 
+        async def get_ranges(self, key: str, byte_ranges: Any, **how: Any) -> Any:  # and this for parts of shards
+            with watched(key):
+                async for group in self._store.get_ranges(key, byte_ranges, **how):
+                    for _, found in group:
+                        counted(found)
+                    yield group
+
     store: Any = ZipStore(path, mode="r") if seen is None else LocalStore(path, read_only=True)
     try:
         return zarr.open_group(WatchedStore(store), mode="r")

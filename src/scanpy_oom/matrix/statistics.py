@@ -82,7 +82,7 @@ class Statistics:
         if rows is None:
             kept |= {k: v if columns is None else v[columns] for k, v in self.known.items() if k in COLUMN_STATISTICS}
         remainder = None if kept.keys() >= EXACT_BY_SUBTRACTION else self.remainder
-        if rows is not None and any(name in self.known for name in COLUMN_STATISTICS):
+        if rows is not None and self.known.keys() & EXACT_BY_SUBTRACTION:
             remainder = Remainder(of, rows, columns)
         elif remainder is not None:
             remainder = remainder.take(rows, columns)

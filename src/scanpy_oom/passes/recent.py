@@ -71,6 +71,8 @@ def recent_feed(matrix: OOMMatrix, needed: NDArray[np.bool_] | None) -> RecentCo
         return None
     columns = np.flatnonzero(needed)
     for cache in matrix.copies.recent_columns():
+        if len(cache) < columns.size:
+            continue
         found = [stored for column in columns if (stored := cache.get(int(column))) is not None]
         if found and len(found) == columns.size:
             return RecentColumns(matrix.source, columns, found)
