@@ -152,9 +152,14 @@ class _PartialGram:
 
     __slots__ = ("_group", "_n_rows", "_waiting", "gram")
 
-    def __init__(self, n_columns: int) -> None:
+    def __init__(self, n_columns: int, spare: list[NDArray[np.float64]]) -> None:
         self._group = _group(n_columns)
-        self.gram = mapped_zeros((n_columns * (n_columns + 1) // 2,))
+        try:
+            self.gram = spare.pop()  # in one step, whatever other threads do
+        except IndexError:
+            self.gram = mapped_zeros((n_columns * (n_columns + 1) // 2,))
+        else:
+            self.gram[:] = 0
         self._waiting: list[sparse.csr_matrix] = []
         self._n_rows = 0
 
@@ -198,9 +203,10 @@ class Gram(Reduction):
         per_row = 2 * matrix.stored / max(matrix.shape[0], 1) * matrix.shape[1] / max(matrix.source.shape[1], 1)
         per_row = max(per_row, matrix.chain.least_entries())
         self._waiting_nbytes = int(2 * 12 * _group(matrix.shape[1]) * min(per_row, matrix.shape[1]))
+        self._spare: list[NDArray[np.float64]] = []  # of partial results that were merged: new pages take a while
 
     def partial(self) -> _PartialGram:
-        return _PartialGram(self._n_columns)
+        return _PartialGram(self._n_columns, self._spare)
 
     def partial_nbytes(self) -> int:
         return 4 * self._n_columns * (self._n_columns + 1)
@@ -220,9 +226,11 @@ class Gram(Reduction):
 
     def merge(self, total: _PartialGram, partial: _PartialGram) -> _PartialGram:
         total.gram += partial.gram
+        self._spare.append(partial.gram)
         return total
 
     def result(self, total: _PartialGram) -> NDArray[np.float64]:
+        self._spare.clear()
         return total.gram
 
 
@@ -234,6 +242,10 @@ class ClassSums(_Summed):
         self._shape = (1 if background is None else background.values.shape[0], matrix.shape[1])
 
     def update(self, partial: NDArray[np.float64], block: Block) -> None:
+        if self._shape[0] == 1:
+            ones = np.ones((block.n_rows, 1))
+            left_product(block.indptr, block.indices, block.sparse_part(), ones, partial.reshape(-1, 1))
+            return
         places = block.classes()[block.row_of_entry()] * self._shape[1] + block.indices
         # one after the other, so that sums are rounded alike whatever the size of blocks
         np.add.at(partial.reshape(-1), places, block.sparse_part())

@@ -104,8 +104,9 @@ class Pass:
         self.largest_block = 0
 
     def largest_entries(self) -> int:
-        """Return how many entries a block holds at most."""
-        return LARGEST_BLOCK
+        """Return how many entries a block holds at most; few, where values go elsewhere and little is done to them."""
+        final = any(reduction.is_final for request in self.requests for reduction in request.reductions)
+        return LARGEST_BLOCK // 4 if final else LARGEST_BLOCK
 
     def _staging(self, wish: Wish) -> Staging | ColumnKeeper | None:
         final = any(reduction.is_final for request in self.requests for reduction in request.reductions)
