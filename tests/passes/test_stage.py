@@ -239,18 +239,6 @@ def test_counts_of_columns_after_rows_are_removed_follow_from_these_rows_alone(p
     assert record.recent()[-2].n_rows == 4  # the last pass is that of `dense`
 
 
-def test_counts_still_follow_when_sums_alone_are_known_in_between(path, monkeypatch):
-    monkeypatch.setattr(settings, "_stage", "off")
-    x = opened(path).X
-    ENGINE.statistics(x, "col_npos")
-    some = x.select(np.arange(1, 3000))
-    some.statistics.known |= {"col_sum": np.zeros(some.shape[1]), "col_sumsq": np.zeros(some.shape[1])}
-    fewer = some.select(np.arange(1, 2999))
-    found = ENGINE.statistics(fewer, "col_npos").known["col_npos"]
-    np.testing.assert_array_equal(found, (dense(fewer) > 0).sum(axis=0))
-    assert record.recent()[-2].n_rows == 2  # the last pass is that of `dense`
-
-
 def test_repeated_rows_are_not_taken_for_what_remains(path):
     x = opened(path).X
     ENGINE.statistics(x)

@@ -77,17 +77,17 @@ def _inflate(library: _Library, decompressor: int, stored: NDArray[np.uint8], ou
 
 
 @njit(nogil=True, cache=True)
-def _integers(
+def _inflate_each(
     library: _Library,
     stored: NDArray[np.uint8],
     sizes: NDArray[np.int64],
     chunk: NDArray[np.uint8],
-    values: NDArray[np.integer[Any]],
-    low: np.integer[Any],
-    high: np.integer[Any],
+    values: NDArray[Any],
+    low: Any,
+    high: Any,
     out: NDArray[Any],
 ) -> int:
-    """Do what :func:`inflate_each` does for integers; `values` are the bytes of `chunk`."""
+    """Do what :func:`inflate_each` does; `values` are the bytes of `chunk`, `low` and `high` of their type."""
     decompressor: int = _call(library.allocate, ())
     done, at = 0, 0
     while decompressor and done < sizes.size and _inflate(library, decompressor, stored[at : at + sizes[done]], chunk):
@@ -99,28 +99,6 @@ def _integers(
             place[i] = value
         if outside:
             break
-        at += sizes[done]
-        done += 1
-    _call(library.free, (decompressor,))
-    return done
-
-
-@njit(nogil=True, cache=True)
-def _floats(
-    library: _Library,
-    stored: NDArray[np.uint8],
-    sizes: NDArray[np.int64],
-    chunk: NDArray[np.uint8],
-    values: NDArray[np.floating[Any]],
-    out: NDArray[Any],
-) -> int:
-    """Do what :func:`inflate_each` does for floating-point numbers; `values` are the bytes of `chunk`."""
-    decompressor: int = _call(library.allocate, ())
-    done, at = 0, 0
-    while decompressor and done < sizes.size and _inflate(library, decompressor, stored[at : at + sizes[done]], chunk):
-        place = out[done * values.size : (done + 1) * values.size]
-        for i in range(np.uint64(place.size)):
-            place[i] = values[i]
         at += sizes[done]
         done += 1
     _call(library.free, (decompressor,))
@@ -159,13 +137,12 @@ def inflate_each(
     library = _library()
     if library is None:
         return 0
-    chunk = BUFFERS.empty(n * dtype.itemsize, np.uint8)
-    values = chunk.view(dtype)
-    if dtype.kind == "f":
-        return int(_floats(library, stored, sizes, chunk, values, out))
-    info = np.iinfo(dtype)
-    low, high = max(bounds[0], info.min), min(bounds[1], info.max)
+    low, high = -np.inf, np.inf
+    if dtype.kind != "f":
+        info = np.iinfo(dtype)
+        low, high = max(bounds[0], info.min), min(bounds[1], info.max)
     if low > high:
         return 0
+    chunk = BUFFERS.empty(n * dtype.itemsize, np.uint8)
     between = dtype.type(low), dtype.type(high)
-    return int(_integers(library, stored, sizes, chunk, values, *between, out))
+    return int(_inflate_each(library, stored, sizes, chunk, chunk.view(dtype), *between, out))

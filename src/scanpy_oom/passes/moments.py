@@ -23,18 +23,26 @@ __all__ = ["AxisStatistics", "GroupMoments", "Moments", "StoredCounts"]
 _NO_COUNTS = np.empty((0, 0), dtype=np.int64)
 
 
+def _squares_are_single(matrix: OOMMatrix) -> bool:
+    """Whether squares of single-precision values are single, as in scanpy: then their sum is exact, in whatever order.
+
+    Of a column-compressed matrix it takes them in double precision.
+    """
+    return matrix.dtype == np.float32 and matrix.chain.background is None and matrix.format_in_memory != "csc"
+
+
 class _Columns:
     """Moments of the columns, within groups, of what is stored; and how much is stored."""
 
     __slots__ = ("moments", "single", "stored")
 
-    def __init__(self, matrix: OOMMatrix, n_groups: int, n_moments: int = 4) -> None:
+    def __init__(
+        self, matrix: OOMMatrix, n_groups: int, n_moments: int = 4, moments: NDArray[np.float64] | None = None
+    ) -> None:
         n_columns, background = matrix.shape[1], matrix.chain.background is not None
-        # squares of single-precision values are single, as in scanpy: then their sum is exact, in whatever order;
-        # of a column-compressed matrix it takes them in double precision
-        self.single = matrix.dtype == np.float32 and not background and matrix.format_in_memory != "csc"
+        self.single = _squares_are_single(matrix)
         # sum, sum of squares, number of non-zeros, number of positive values: side by side, since they are met together
-        self.moments = np.zeros((n_groups, n_columns, n_moments))
+        self.moments = np.zeros((n_groups, n_columns, n_moments)) if moments is None else moments
         self.stored = np.zeros((n_groups, n_columns), dtype=np.int64) if background else None
 
     def add(self, other: _Columns) -> None:
@@ -233,18 +241,23 @@ class GroupMoments(Reduction):
         return (
             self.n_moments == other.n_moments == 2
             and self._background is other._background is None
-            and self.partial().single == other.partial().single
+            and _squares_are_single(self._matrix) == _squares_are_single(other._matrix)
             and self._n_groups == other._n_groups
             and np.array_equal(self._codes, other._codes)
         )
+
+    def empty_pair(self) -> NDArray[np.float64]:
+        """Return zeros for the sums of two matrices, side by side, `(n_groups, n_columns, 4)`."""
+        return np.zeros((self._n_groups, self._n_columns, 4))
 
     def codes_of(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the group of each row of a block, and the rows in the order of their groups."""
         codes = self._fine[block.positions]
         return codes, np.argsort(codes, kind="stable")
 
-    def partial(self) -> _Columns:
-        return _Columns(self._matrix, self._n_groups * self._n_classes, self.n_moments)
+    def partial(self, moments: NDArray[np.float64] | None = None) -> _Columns:
+        """Return an empty partial result, whose moments are the zeros given if there are any."""
+        return _Columns(self._matrix, self._n_groups * self._n_classes, self.n_moments, moments)
 
     def partial_nbytes(self) -> int:
         return self._n_groups * self._n_classes * self._n_columns * 8 * self.n_moments

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..kernels import group_sums_of_two
 from .moments import GroupMoments
 
@@ -46,10 +44,8 @@ class Pair:
 
     def partials(self) -> list[list[Any]]:
         """Return empty partial results."""
-        first, second = self._first.partial(), self._second.partial()
-        both = np.zeros((*first.moments.shape[:2], 4))
-        first.moments, second.moments = both[:, :, :2], both[:, :, 2:]
-        return [[first], [second]]
+        both = self._first.empty_pair()
+        return [[self._first.partial(both[:, :, :2])], [self._second.partial(both[:, :, 2:])]]
 
     def update(self, partials: list[list[Any]], blocks: Sequence[Block]) -> None:
         """Add the blocks of both matrices to partial results."""

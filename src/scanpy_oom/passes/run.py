@@ -103,16 +103,19 @@ class Pass:
         self.n_blocks = 0
         self.largest_block = 0
 
+    @property
+    def is_final(self) -> bool:
+        """Whether values go elsewhere, and are not likely to be read again."""
+        return any(reduction.is_final for request in self.requests for reduction in request.reductions)
+
     def largest_entries(self) -> int:
         """Return how many entries a block holds at most; few, where values go elsewhere and little is done to them."""
-        final = any(reduction.is_final for request in self.requests for reduction in request.reductions)
-        return LARGEST_BLOCK // 4 if final else LARGEST_BLOCK
+        return LARGEST_BLOCK // 4 if self.is_final else LARGEST_BLOCK
 
     def _staging(self, wish: Wish) -> Staging | ColumnKeeper | None:
-        final = any(reduction.is_final for request in self.requests for reduction in request.reductions)
         if not wish.stage or self.plan.repeats_rows:
             return None
-        if final:
+        if self.is_final:
             return ColumnKeeper(self.lead) if keeps_columns(self.lead, self.feed) else None
         columns = stage_columns(self.lead, self.feed, reuse=wish.reuse and len(self.requests) == 1)
         return None if columns is None else Staging(self.lead, self.plan, columns)
