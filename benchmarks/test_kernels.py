@@ -128,18 +128,19 @@ def decode_deltas(b):
 
 @case
 def encode_counts(b):
-    out = np.empty(kernels.LONGEST_CODE * b.block[1].size, dtype=np.uint8)
+    out = np.empty(kernels.LONGEST_CODE * b.block[1].size + 1, dtype=np.uint8)
     return lambda: kernels.encode_counts(*b.block, 6, out)
 
 
 @case
 def decode_counts(b):
     indptr, indices, data = b.block
-    code, lengths = np.empty(kernels.LONGEST_CODE * indices.size, np.uint8), np.diff(indptr).astype(np.int32)
-    assert kernels.encode_counts(indptr, indices, data, 6, code) > 0
+    code, lengths = np.empty(kernels.LONGEST_CODE * indices.size + 1, np.uint8), np.diff(indptr).astype(np.int32)
+    found = kernels.encode_counts(indptr, indices, data, 6, code)
+    assert found is not None
     everything = np.empty(0, dtype=np.int32)
     out = np.empty(lengths.size, dtype=np.int64), np.empty_like(indices), np.empty(data.size)
-    return lambda: kernels.decode_counts(lengths, code, 6, everything.astype(bool), everything, *out)
+    return lambda: kernels.decode_counts(lengths, code, found, 6, everything.astype(bool), everything, *out)
 
 
 @case

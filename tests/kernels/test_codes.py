@@ -8,6 +8,7 @@ from scipy import sparse
 
 from scanpy_oom import kernels
 from scanpy_oom.kernels import reference
+from scanpy_oom.kernels.codes import Lengths
 
 EVERYTHING = np.empty(0, dtype=np.int32)
 
@@ -25,20 +26,20 @@ def counted(draw: st.DrawFn) -> sparse.csr_matrix:
     return sparse.csr_matrix((values.astype(np.float64), indices, indptr), shape=(n_rows, n_columns))
 
 
-def encoded(block: sparse.csr_matrix, gap_bits: int, dtype=np.float64) -> bytes | None:
-    code = np.empty(kernels.LONGEST_CODE * block.nnz, dtype=np.uint8)
+def encoded(block: sparse.csr_matrix, gap_bits: int, dtype=np.float64) -> tuple[bytes, Lengths] | None:
+    code = np.empty(kernels.LONGEST_CODE * block.nnz + 1, dtype=np.uint8)
     indptr, indices = block.indptr.astype(np.int64), block.indices.astype(np.int32)
-    n = kernels.encode_counts(indptr, indices, block.data.astype(dtype), gap_bits, code)
-    return None if n < 0 else code[:n].tobytes()
+    found = kernels.encode_counts(indptr, indices, block.data.astype(dtype), gap_bits, code)
+    return None if found is None else (code[: Lengths(*found).nbytes].tobytes(), Lengths(*found))
 
 
-def decoded(block: sparse.csr_matrix, code: bytes, gap_bits: int, wanted, column_map) -> sparse.csr_matrix:
+def decoded(block: sparse.csr_matrix, code: tuple[bytes, Lengths], gap_bits, wanted, column_map) -> sparse.csr_matrix:
     lengths = np.diff(block.indptr).astype(np.int32)
     n_rows = int(wanted.sum()) if wanted.size else lengths.size
     out_lengths = np.empty(n_rows, dtype=np.int64)
     indices, data = np.empty(block.nnz, dtype=np.int32), np.empty(block.nnz)
-    stored = np.frombuffer(code, dtype=np.uint8).copy()
-    n = kernels.decode_counts(lengths, stored, gap_bits, wanted, column_map, out_lengths, indices, data)
+    stored = np.frombuffer(code[0], dtype=np.uint8).copy()
+    n = kernels.decode_counts(lengths, stored, code[1], gap_bits, wanted, column_map, out_lengths, indices, data)
     n_columns = int(column_map.max(initial=-1)) + 1 if column_map.size else block.shape[1]
     indptr = np.concatenate([[0], np.cumsum(out_lengths)])
     assert indptr[-1] == n
@@ -48,7 +49,8 @@ def decoded(block: sparse.csr_matrix, code: bytes, gap_bits: int, wanted, column
 @given(block=counted(), gap_bits=st.integers(1, 7), dtype=st.sampled_from([np.float32, np.float64]))
 def test_codes_equal_reference_and_lead_back_to_the_counts(block, gap_bits, dtype):
     code = encoded(block, gap_bits, dtype)
-    assert code == reference.encode_counts(block.indptr, block.indices, block.data, gap_bits)
+    expected = reference.encode_counts(block.indptr, block.indices, block.data, gap_bits)
+    assert (None if code is None else code[0]) == expected
     if code is not None:
         found = decoded(block, code, gap_bits, EVERYTHING.astype(bool), EVERYTHING)
         assert (found != block).nnz == 0

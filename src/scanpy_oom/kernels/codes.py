@@ -1,13 +1,15 @@
 """Counts and their columns as a code of one byte an entry, and more where that does not hold them.
 
 The high bits of the byte are the number of columns that are skipped, the low ones the count less one. The largest
-number of either means that the number itself follows: of skipped columns in two bytes, of counts in one, or in that
-of 255 and two more.
+number of either means that the number itself is found elsewhere. The bytes of all entries come first. What does not fit
+them follows, in the order of the entries: counts less one in a byte each, skipped columns in two, and counts of which
+that byte is 255 in two more. So no entry has to be decoded for the place of the next to be known, which a processor
+would have to guess.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba as nb
 import numpy as np
@@ -15,12 +17,26 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LONGEST_CODE", "decode_counts", "encode_counts"]
+__all__ = ["LONGEST_CODE", "Lengths", "decode_counts", "encode_counts"]
 
 LONGEST_CODE = 6
-"""Bytes that an entry takes at most."""
+"""Bytes that an entry takes at most. A code takes one more in all, which is read and not used."""
 
 ZERO, ONE, TWO, BYTE, FULL = (np.uint64(n) for n in (0, 1, 2, 8, 255))
+
+
+class Lengths(NamedTuple):
+    """How many numbers there are in each part of a code: entries, counts, skipped columns, and large counts."""
+
+    entries: int
+    counts: int
+    gaps: int
+    large: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the code."""
+        return self.entries + self.counts + 2 * (self.gaps + self.large) + 1
 
 
 @nb.njit(nogil=True, cache=True)
@@ -30,7 +46,7 @@ def encode_counts(
     data: NDArray[np.floating[Any]],
     gap_bits: int,
     out: NDArray[np.uint8],
-) -> int:
+) -> Lengths | None:
     """Encode a block of rows.
 
     Parameters
@@ -40,46 +56,98 @@ def encode_counts(
     gap_bits
         How many bits of the first byte are for skipped columns; from 1 to 7.
     out
-        `(LONGEST_CODE * nnz,)`, written.
+        `(LONGEST_CODE * nnz + 1,)`, written.
 
     Returns
     -------
-    Bytes written; -1 if there is a value that is no whole number from 1 to 65,536, or if more than 65,535 columns are
-    skipped: what is written is meaningless then.
+    What was written; None if there is a value that is no whole number from 1 to 65,536, or if more than 65,535 columns
+    are skipped: what is written is meaningless then.
     """
-    count_bits = np.uint64(8 - gap_bits)
-    most_skipped = (ONE << np.uint64(gap_bits)) - ONE
-    most = (ONE << count_bits) - ONE
-    write = ZERO
+    start, n = indptr[0], indptr[-1] - indptr[0]
+    misfits = 0
     for i in range(indptr.size - 1):
-        next_column = np.int64(0)
-        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
-            x = np.float64(data[p])
-            skipped = np.int64(indices[p]) - next_column
-            next_column = np.int64(indices[p]) + 1
-            if not (1.0 <= x <= 65536.0) or np.float64(np.int64(x)) != x or skipped > 65535:
-                return -1
-            gap, less_one = np.uint64(skipped), np.uint64(x) - ONE
-            out[write] = min(gap, most_skipped) << count_bits | min(less_one, most)
-            write += ONE
-            if gap >= most_skipped:
-                out[write] = gap & FULL
-                out[write + ONE] = gap >> BYTE
-                write += TWO
-            if less_one >= most:
-                out[write] = min(less_one, FULL)
-                write += ONE
-                if less_one >= FULL:
-                    out[write] = less_one & FULL
-                    out[write + ONE] = less_one >> BYTE
-                    write += TWO
-    return np.int64(write)  # type: ignore[return-value]  # numba would make a float of -1 and an unsigned number
+        first, end = indptr[i], indptr[i + 1]
+        if first < end:
+            misfits += _misfits(data[first], indices[first])
+            out[first - start] = _byte(data[first], indices[first], gap_bits)
+        # one entry does not depend on another: so the processor does several at once
+        columns, values, place = indices[first:end], data[first:end], out[first - start : end - start]
+        for p in range(1, np.uint64(values.size)):
+            skipped = np.int32(columns[p] - columns[p - 1] - 1)
+            misfits += _misfits(values[p], skipped)
+            place[p] = _byte(values[p], skipped, gap_bits)
+    if misfits:
+        return None
+    counts, low, high, large = out[n : 2 * n], out[2 * n : 3 * n], out[3 * n : 4 * n], out[4 * n :]
+    n_counts, n_gaps, n_large = _put_aside(indptr, indices, data, gap_bits, out[:n], counts, low, high, large)
+    at = n + n_counts
+    for part in (low[:n_gaps], high[:n_gaps], large[: 2 * n_large]):  # each is to begin where it does, or before
+        for p in range(part.size):
+            out[at + p] = part[p]
+        at += part.size
+    out[at] = 0
+    return Lengths(n, n_counts, n_gaps, n_large)
+
+
+@nb.njit(nogil=True, cache=True)
+def _misfits(value: float, skipped: int) -> int:
+    """Return 0 for an entry that can be encoded, 1 for another."""
+    is_held = (value >= 1.0) & (value <= 65536.0)
+    inside = value if is_held else 0.0  # nothing else may be cast
+    is_whole = np.float64(np.int32(inside)) == np.float64(value)
+    return np.int32(1) - np.int32(is_held & is_whole & (skipped <= 65535))
+
+
+@nb.njit(nogil=True, cache=True)
+def _byte(value: float, skipped: int, gap_bits: int) -> int:
+    """Return the byte of an entry that can be encoded."""
+    count_bits = 8 - gap_bits
+    less_one = np.int32(value) - np.int32(1)
+    most_skipped, most = np.int32((1 << gap_bits) - 1), np.int32((1 << count_bits) - 1)
+    return np.uint8((min(skipped, most_skipped) << count_bits) | min(less_one, most))
+
+
+@nb.njit(nogil=True, cache=True)
+def _put_aside(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    data: NDArray[np.floating[Any]],
+    gap_bits: int,
+    code: NDArray[np.uint8],
+    counts: NDArray[np.uint8],
+    low: NDArray[np.uint8],
+    high: NDArray[np.uint8],
+    large: NDArray[np.uint8],
+) -> tuple[int, int, int]:
+    """Write what the bytes in `code` do not hold; return how many counts, gaps and large counts these are."""
+    count_bits = np.uint8(8 - gap_bits)
+    most_skipped, most = np.uint8((1 << gap_bits) - 1), np.uint8((1 << count_bits) - 1)
+    start = np.uint64(indptr[0])
+    n_counts, n_gaps, n_large = ZERO, ZERO, ZERO
+    for i in range(indptr.size - 1):
+        first = np.uint64(indptr[i])
+        for p in range(first, np.uint64(indptr[i + 1])):
+            byte = code[p - start]
+            less_one = np.int64(data[p]) - 1
+            counts[n_counts] = min(less_one, 255)  # written over by the next, unless it counts
+            n_counts += np.uint64((byte & most) == most)
+            if less_one >= 255:
+                large[n_large << ONE] = less_one & 255
+                large[(n_large << ONE) + ONE] = less_one >> 8
+                n_large += ONE
+            if byte >> count_bits == most_skipped:
+                skipped = indices[p] if p == first else indices[p] - indices[p - ONE] - 1
+                low[n_gaps] = skipped & 255
+                high[n_gaps] = skipped >> 8
+                n_gaps += ONE
+    return np.int64(n_counts), np.int64(n_gaps), np.int64(n_large)
 
 
 @nb.njit(nogil=True, cache=True)
 def decode_counts(
     lengths: NDArray[np.int32],
     code: NDArray[np.uint8],
+    code_lengths: Lengths,
     gap_bits: int,
     wanted: NDArray[np.bool_],
     column_map: NDArray[np.int32],
@@ -93,7 +161,7 @@ def decode_counts(
     ----------
     lengths
         `(n_rows,)` entries of each row.
-    code, gap_bits
+    code, code_lengths, gap_bits
         What was written, and how.
     wanted
         `(n_rows,)`: which rows are decoded; empty for all.
@@ -109,34 +177,43 @@ def decode_counts(
     count_bits = np.uint64(8 - gap_bits)
     most_skipped = (ONE << np.uint64(gap_bits)) - ONE
     most = (ONE << count_bits) - ONE
+    counts = code[code_lengths.entries :]
+    low = counts[code_lengths.counts :]
+    high = low[code_lengths.gaps :]
+    large = high[code_lengths.gaps :]
     all_columns = column_map.size == 0
-    read, write = ZERO, ZERO
+    at, at_count, at_gap, at_large, write = ZERO, ZERO, ZERO, ZERO, ZERO
     row = 0
     for i in range(lengths.size):
-        start = write
-        takes = ONE if wanted.size == 0 or wanted[i] else ZERO
-        next_column = ZERO
+        if wanted.size and not wanted[i]:
+            for _ in range(lengths[i]):
+                byte = np.uint64(code[at])
+                at += ONE
+                at_gap += np.uint64(byte >> count_bits == most_skipped)
+                if byte & most == most:
+                    at_large += TWO * np.uint64(counts[at_count] == FULL)
+                    at_count += ONE
+            continue
+        start, next_column = write, ZERO
         for _ in range(lengths[i]):
-            byte = np.uint64(code[read])
-            read += ONE
+            byte = np.uint64(code[at])
+            at += ONE
             gap, count = byte >> count_bits, byte & most
             if gap == most_skipped:
-                gap = np.uint64(code[read]) | np.uint64(code[read + ONE]) << BYTE
-                read += TWO
-            if count == most:
-                count = np.uint64(code[read])
-                read += ONE
-                if count == FULL:
-                    count = np.uint64(code[read]) | np.uint64(code[read + ONE]) << BYTE
-                    read += TWO
+                gap = np.uint64(low[at_gap]) | np.uint64(high[at_gap]) << BYTE
+                at_gap += ONE
+            aside, is_aside = np.uint64(counts[at_count]), count == most  # read, used or not: nothing to guess
+            count = aside if is_aside else count
+            at_count += np.uint64(is_aside)
+            if count == FULL:
+                count = np.uint64(large[at_large]) | np.uint64(large[at_large + ONE]) << BYTE
+                at_large += TWO
             column = next_column + gap
             next_column = column + ONE
-            if takes:
-                j = np.int32(column) if all_columns else column_map[column]
-                indices[write] = j
-                data[write] = count + ONE
-                write += np.uint64(j >= 0)
-        if takes:
-            out_lengths[row] = write - start
-            row += 1
+            j = np.int32(column) if all_columns else column_map[column]
+            indices[write] = j
+            data[write] = np.int32(count + ONE)
+            write += np.uint64(j >= 0)
+        out_lengths[row] = write - start
+        row += 1
     return int(write)

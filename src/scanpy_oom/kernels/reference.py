@@ -103,21 +103,16 @@ def narrow_counts(values: NDArray[np.floating], dtype: np.dtype) -> NDArray | No
 def encode_counts(
     indptr: NDArray[np.integer], indices: NDArray[np.integer], data: NDArray[np.floating], gap_bits: int
 ) -> bytes | None:
-    """Skipped columns and counts, less one, in a byte and those that follow it; None where they are no such counts."""
+    """Skipped columns and counts, less one, in a byte each, then those that it does not hold; None for other values."""
     most_skipped, most = 2**gap_bits - 1, 2 ** (8 - gap_bits) - 1
-    code = bytearray()
-    for skipped, x in zip(encode_deltas(indptr, indices).tolist(), data.tolist(), strict=True):
-        if not 1 <= x <= 2**16 or x != int(x) or skipped >= 2**16:
-            return None
-        less_one = int(x) - 1
-        code.append(min(skipped, most_skipped) << (8 - gap_bits) | min(less_one, most))
-        if skipped >= most_skipped:
-            code += skipped.to_bytes(2, "little")
-        if less_one >= most:
-            code.append(min(less_one, 255))
-            if less_one >= 255:
-                code += less_one.to_bytes(2, "little")
-    return bytes(code)
+    skipped, less_one = encode_deltas(indptr, indices), data.astype(np.float64) - 1
+    if not ((less_one >= 0) & (less_one < 2**16) & (less_one == np.floor(less_one)) & (skipped < 2**16)).all():
+        return None
+    less_one = less_one.astype(np.int64)
+    code = np.minimum(skipped, most_skipped) << (8 - gap_bits) | np.minimum(less_one, most)
+    aside, far, large = less_one[less_one >= most], skipped[skipped >= most_skipped], less_one[less_one >= 255]
+    parts = code, np.minimum(aside, 255), far & 255, far >> 8, np.stack([large & 255, large >> 8], axis=1).ravel(), [0]
+    return np.concatenate(parts).astype(np.uint8).tobytes()
 
 
 def rank_sums(

@@ -15,6 +15,7 @@ import numpy as np
 from ..io.shuffle import shuffle, unshuffle
 from ..io.zstd import compress, decompress_into
 from ..kernels import LONGEST_CODE, decode_counts, decode_deltas, encode_counts, encode_deltas, narrow_counts
+from ..kernels.codes import Lengths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,19 +35,19 @@ to write and to read it."""
 
 
 class Counts(NamedTuple):
-    """How counts were encoded: bits for distances, bytes of the code, and whether it is compressed."""
+    """How counts were encoded: bits for distances, what the code consists of, and whether it is compressed."""
 
     gap_bits: int
-    nbytes: int
+    lengths: Lengths
     compressed: bool
 
     def decode(self, packed: memoryview, lengths: NDArray[np.int32], *arguments: NDArray[Any]) -> int:
         """Do what :func:`~scanpy_oom.kernels.decode_counts` does with the code."""
         code = np.frombuffer(packed, dtype=np.uint8)
         if self.compressed:
-            code = _BUFFERS.take("code", self.nbytes)
+            code = _BUFFERS.take("code", self.lengths.nbytes)
             decompress_into(packed, code)
-        return int(decode_counts(lengths, code, self.gap_bits, *arguments))
+        return int(decode_counts(lengths, code, self.lengths, self.gap_bits, *arguments))
 
 
 class Deltas(NamedTuple):
@@ -73,11 +74,12 @@ def encode(
     """Encode rows, of which there are `n_columns` columns; these increase. `indptr` need not start at 0."""
     n_rows, nnz = indptr.size - 1, int(indptr[-1] - indptr[0])
     gap_bits = 6 if n_rows * n_columns <= _CLOSE * nnz else 7
-    code = _BUFFERS.take("code", LONGEST_CODE * nnz)
-    nbytes = int(encode_counts(indptr, indices, data, gap_bits, code))
-    if nbytes >= 0:
-        compressed = nbytes > _SHORT * nnz
-        return compress(code[:nbytes]) if compressed else code[:nbytes].tobytes(), Counts(gap_bits, nbytes, compressed)
+    buffer = _BUFFERS.take("code", LONGEST_CODE * nnz + 1)
+    found = encode_counts(indptr, indices, data, gap_bits, buffer)
+    if found is not None:
+        lengths = Lengths(*found)
+        code, compressed = buffer[: lengths.nbytes], lengths.nbytes > _SHORT * nnz
+        return compress(code) if compressed else code.tobytes(), Counts(gap_bits, lengths, compressed)
     part = slice(indptr[0], indptr[-1])
     deltas, values = _deltas(indptr - indptr[0], indices[part]), narrow(data[part])
     packed = _pack(deltas), _pack(values)

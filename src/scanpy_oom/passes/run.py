@@ -25,6 +25,7 @@ from .feedback import announce_compilation, progress, warn_user
 from .joined import below
 from .pair import Pair
 from .plan import Plan
+from .ready import make_ready
 from .recent import ColumnKeeper, RecentColumns
 from .staging import Staging, choose_feed, keeps_columns, stage_columns
 
@@ -324,6 +325,7 @@ def run(requests: Sequence[Request], *, stage: bool = True, reuse: bool = False)
     gene_major = gene_major or any(r.needs_columns for r in reductions)
     with ExitStack() as stack:
         stack.enter_context(announce_compilation())
+        make_ready()
         if any(reduction.uses_blas for reduction in reductions):
             stack.enter_context(one_blas_thread())
         this, results = (_by_columns if gene_major else _in_one_go)(requests, Wish(stage, reuse))
