@@ -36,9 +36,12 @@ def group_sums(b):
 
 
 @case
-def group_sums_of_two(b):
+def group_table_sums(b):
     out, order = np.zeros((b.n_groups, N_GENES, 4)), np.argsort(b.codes, kind="stable")
-    return lambda: kernels.group_sums_of_two(*b.block, b.block[2], b.codes, order, True, out)
+    table, missed = b.rng.random((b.n, 32, 4)), np.empty(b.block[2].size, dtype=np.int64)
+    missed = missed[: kernels.table_misses(b.block[2], 32, missed)]
+    terms = b.rng.random((missed.size, 4))
+    return lambda: kernels.group_table_sums(*b.block, table, (missed, terms), b.codes, order, out)
 
 
 @case
@@ -102,6 +105,12 @@ def is_increasing(b):
 
 
 @case
+def table_misses(b):
+    missed = np.empty(b.block[2].size, dtype=np.int64)
+    return lambda: kernels.table_misses(b.block[2], 32, missed)
+
+
+@case
 def look_up(b):
     indptr, _, data = b.block
     table, single = b.rng.random((b.n, 32)), data.astype(np.float32)
@@ -140,7 +149,7 @@ def decode_counts(b):
     assert found is not None
     everything = np.empty(0, dtype=np.int32)
     out = np.empty(lengths.size, dtype=np.int64), np.empty_like(indices), np.empty(data.size)
-    return lambda: kernels.decode_counts(lengths, code, found, 6, everything.astype(bool), everything, *out)
+    return lambda: kernels.decode_counts(lengths, code, found, everything.astype(bool), everything, *out)
 
 
 @case

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from scanpy_oom import kernels
 from scanpy_oom.kernels import reference
-from scanpy_oom.kernels.codes import Lengths
+from scanpy_oom.kernels.codes import Layout
 
 EVERYTHING = np.empty(0, dtype=np.int32)
 
@@ -26,20 +26,20 @@ def counted(draw: st.DrawFn) -> sparse.csr_matrix:
     return sparse.csr_matrix((values.astype(np.float64), indices, indptr), shape=(n_rows, n_columns))
 
 
-def encoded(block: sparse.csr_matrix, gap_bits: int, dtype=np.float64) -> tuple[bytes, Lengths] | None:
+def encoded(block: sparse.csr_matrix, gap_bits: int, dtype=np.float64) -> tuple[bytes, Layout] | None:
     code = np.empty(kernels.LONGEST_CODE * block.nnz + 1, dtype=np.uint8)
     indptr, indices = block.indptr.astype(np.int64), block.indices.astype(np.int32)
     found = kernels.encode_counts(indptr, indices, block.data.astype(dtype), gap_bits, code)
-    return None if found is None else (code[: Lengths(*found).nbytes].tobytes(), Lengths(*found))
+    return None if found is None else (code[: Layout(*found).nbytes].tobytes(), Layout(*found))
 
 
-def decoded(block: sparse.csr_matrix, code: tuple[bytes, Lengths], gap_bits, wanted, column_map) -> sparse.csr_matrix:
+def decoded(block: sparse.csr_matrix, code: tuple[bytes, Layout], wanted, column_map) -> sparse.csr_matrix:
     lengths = np.diff(block.indptr).astype(np.int32)
     n_rows = int(wanted.sum()) if wanted.size else lengths.size
     out_lengths = np.empty(n_rows, dtype=np.int64)
     indices, data = np.empty(block.nnz, dtype=np.int32), np.empty(block.nnz)
     stored = np.frombuffer(code[0], dtype=np.uint8).copy()
-    n = kernels.decode_counts(lengths, stored, code[1], gap_bits, wanted, column_map, out_lengths, indices, data)
+    n = kernels.decode_counts(lengths, stored, code[1], wanted, column_map, out_lengths, indices, data)
     n_columns = int(column_map.max(initial=-1)) + 1 if column_map.size else block.shape[1]
     indptr = np.concatenate([[0], np.cumsum(out_lengths)])
     assert indptr[-1] == n
@@ -52,7 +52,7 @@ def test_codes_equal_reference_and_lead_back_to_the_counts(block, gap_bits, dtyp
     expected = reference.encode_counts(block.indptr, block.indices, block.data, gap_bits)
     assert (None if code is None else code[0]) == expected
     if code is not None:
-        found = decoded(block, code, gap_bits, EVERYTHING.astype(bool), EVERYTHING)
+        found = decoded(block, code, EVERYTHING.astype(bool), EVERYTHING)
         assert (found != block).nnz == 0
         np.testing.assert_array_equal(found.indptr, block.indptr)
 
@@ -67,7 +67,7 @@ def test_rows_and_columns_that_are_decoded_are_those_of_scipy(block, gap_bits, d
     columns = rng.permutation(n_columns)[: int(rng.integers(1, n_columns + 1))]
     column_map = np.full(n_columns, -1, dtype=np.int32)
     column_map[columns] = np.arange(columns.size)
-    found = decoded(block, code, gap_bits, wanted, column_map)
+    found = decoded(block, code, wanted, column_map)
     assert (found != block[np.flatnonzero(wanted)][:, columns]).nnz == 0
 
 

@@ -51,6 +51,20 @@ def test_look_up_equals_reference_and_reports_what_it_missed(block, one_row, n):
     np.testing.assert_array_equal(missed[:n_missed], np.flatnonzero(~hit))
 
 
+@given(
+    values=st.lists(st.sampled_from([0, 1, 2, 2.5, 3, 1e12, -1, -0.0, np.nan, np.inf]), max_size=200),
+    n=st.integers(1, 4),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_misses_of_a_table_are_those_of_look_up(values, n, dtype):
+    values = np.array(values, dtype=dtype)
+    missed = np.empty((2, values.size), dtype=np.int64)
+    out, indptr = np.empty(values.size), np.array([0, values.size])
+    n_missed = kernels.table_misses(values, n, missed[0])
+    assert n_missed == kernels.look_up(indptr, values, np.zeros((1, n)), out, missed[1])
+    np.testing.assert_array_equal(missed[0, :n_missed], missed[1, :n_missed])
+
+
 def test_look_up_misses_what_is_not_a_count():
     values = np.array([np.nan, np.inf, -np.inf, -1.0, 0.5, 1e300, 2.0])
     missed = np.empty(values.size, dtype=np.int64)

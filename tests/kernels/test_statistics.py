@@ -36,21 +36,34 @@ def test_group_moments_equal_reference_whatever_the_order_of_rows(block, n_group
 
 
 @given(block=blocks(), n_groups=st.integers(1, 4), seed=st.integers(0, 1000), single=st.booleans())
-def test_group_sums_are_the_first_two_moments_of_one_matrix_and_of_two(block, n_groups, seed, single):
+def test_group_sums_are_the_first_two_moments(block, n_groups, seed, single):
     codes = np.random.default_rng(seed).integers(-1, n_groups, block.shape[0])
     order = np.argsort(codes, kind="stable")
-    indptr, indices, first = arrays(block)
-    second = np.sqrt(np.abs(first))
-    shape, want = (n_groups, block.shape[1]), []
-    for values in (first, second):
-        moments, sums = np.zeros((*shape, 4)), np.zeros((*shape, 2))
-        kernels.group_moments(indptr, indices, values, codes, order, single, moments)
-        kernels.group_sums(indptr, indices, values, codes, order, single, sums)
-        np.testing.assert_array_equal(sums, moments[:, :, :2])
-        want.append(sums)
-    both = np.zeros((*shape, 4))
-    kernels.group_sums_of_two(indptr, indices, first, second, codes, order, single, both)
-    np.testing.assert_array_equal(both, np.concatenate(want, axis=2))
+    moments, sums = (np.zeros((n_groups, block.shape[1], k)) for k in (4, 2))
+    kernels.group_moments(*arrays(block), codes, order, single, moments)
+    kernels.group_sums(*arrays(block), codes, order, single, sums)
+    np.testing.assert_array_equal(sums, moments[:, :, :2])
+
+
+@given(block=blocks(), n_groups=st.integers(1, 4), seed=st.integers(0, 1000), n=st.integers(1, 5), alike=st.booleans())
+def test_sums_of_what_a_table_says_are_sums_of_what_was_looked_up(block, n_groups, seed, n, alike):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(-1, n_groups, block.shape[0])
+    order = np.argsort(codes, kind="stable")
+    indptr, indices, values = arrays(block)
+    table = rng.random((1 if alike else max(block.shape[0], 1), n, 4))
+    missed = np.empty(values.size, dtype=np.int64)
+    missed = missed[: kernels.table_misses(values, n, missed)]
+    terms = rng.random((missed.size, 4))
+    out = np.zeros((n_groups, block.shape[1], 4))
+    kernels.group_table_sums(indptr, indices, values, table, (missed, terms), codes, order, out)
+    for k in range(4):
+        looked_up = np.empty_like(values)
+        kernels.look_up(indptr, values, table[:, :, k].copy(), looked_up, np.empty(values.size, dtype=np.int64))
+        looked_up[missed] = terms[:, k]
+        want = np.zeros((n_groups, block.shape[1], 2))
+        kernels.group_sums(indptr, indices, looked_up, codes, order, False, want)
+        np.testing.assert_array_equal(out[:, :, k], want[:, :, 0])
 
 
 @given(block=blocks(), n_sets=st.integers(0, 3), seed=st.integers(0, 1000))

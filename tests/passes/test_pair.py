@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scanpy as sc
+from anndata import AnnData
 
 from scanpy_oom import to_oom
-from scanpy_oom.matrix.transforms import Elementwise
+from scanpy_oom.matrix.program import N_TABLE
+from scanpy_oom.matrix.transforms import ByColumn, Elementwise
 from scanpy_oom.passes import GroupMoments, Request, run
+from scanpy_oom.passes.block import BlockReader
 from scanpy_oom.passes.pair import Pair
 
 from ..matrices import counts
@@ -15,9 +19,18 @@ from ..matrices import counts
 CODES = np.arange(60) % 3
 
 
-@pytest.fixture(params=["float32", "int32"])
+@pytest.fixture(params=["float32", "int32", "fractions", "many", "normalized"])
 def matrices(request):
-    first = to_oom(counts(60, 30, dtype=request.param)).transform(Elementwise("log1p"))
+    x = counts(60, 30, dtype=request.param if request.param in {"float32", "int32"} else "float32")
+    if request.param == "fractions":
+        x.data[::2] += 0.5
+    if request.param == "many":  # more than a table holds
+        x.data[::3] += N_TABLE
+    first = to_oom(x).transform(Elementwise("log1p"))
+    if request.param == "normalized":
+        adata = AnnData(to_oom(x))
+        sc.pp.normalize_total(adata, target_sum=50)
+        first = adata.X.transform(Elementwise("log1p"))
     return first, first.transform(Elementwise("expm1"))
 
 
@@ -29,7 +42,7 @@ def is_pair(these):
     for request in these:
         for reduction in request.reductions:
             reduction.prepare(request.matrix)
-    return Pair.of(these) is not None
+    return Pair.of(these, [BlockReader(request.matrix) for request in these]) is not None
 
 
 def sums(codes=CODES, n=3, *, counted=False):
@@ -71,6 +84,12 @@ def test_what_is_not_summed_alike_is_no_pair(matrices, other):
 def test_matrices_whose_zeros_become_something_else_are_no_pair(matrices):
     first, second = matrices
     assert not is_pair(requests((first, second.transform(Elementwise("add", 1.0))), sums(), sums()))
+
+
+def test_matrices_whose_values_depend_on_their_columns_are_no_pair(matrices):
+    first, second = matrices
+    by_column = second.transform(ByColumn("divide", np.full(30, 2.0), np.dtype("float32")))
+    assert not is_pair(requests((first, by_column), sums(), sums()))
 
 
 def test_matrices_of_other_columns_are_no_pair(matrices):

@@ -15,14 +15,14 @@ from .nearest import keep_nearest, marked_among_nearest
 from .pearson import pearson_deviations, pearson_residuals, pearson_zeros
 from .products import left_product, low_rank, right_product
 from .ranks import pair_rank_sums, partition_entries, rank_sums, scatter_keys
-from .select import is_increasing, look_up, row_totals, select_columns, sort_columns
+from .select import is_increasing, look_up, row_totals, select_columns, sort_columns, table_misses
 from .statistics import (
     axis_statistics,
     extrema,
     group_clipped_sums,
     group_moments,
     group_sums,
-    group_sums_of_two,
+    group_table_sums,
     group_welford,
     masked_row_sums,
     top_row_sums,
@@ -41,7 +41,7 @@ __all__ = [
     "group_clipped_sums",
     "group_moments",
     "group_sums",
-    "group_sums_of_two",
+    "group_table_sums",
     "group_welford",
     "is_increasing",
     "keep_nearest",
@@ -63,6 +63,7 @@ __all__ = [
     "select_columns",
     "sort_columns",
     "sorted_choice",
+    "table_misses",
     "top_row_sums",
     "unpack_symmetric",
 ]

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LONGEST_CODE", "Lengths", "decode_counts", "encode_counts"]
+__all__ = ["LONGEST_CODE", "Layout", "decode_counts", "encode_counts"]
 
 LONGEST_CODE = 6
 """Bytes that an entry takes at most. A code takes one more in all, which is read and not used."""
@@ -25,9 +25,10 @@ LONGEST_CODE = 6
 ZERO, ONE, TWO, BYTE, FULL = (np.uint64(n) for n in (0, 1, 2, 8, 255))
 
 
-class Lengths(NamedTuple):
-    """How many numbers there are in each part of a code: entries, counts, skipped columns, and large counts."""
+class Layout(NamedTuple):
+    """Bits for skipped columns, and how many numbers each part has: entries, counts, skipped columns, large counts."""
 
+    gap_bits: int
     entries: int
     counts: int
     gaps: int
@@ -46,7 +47,7 @@ def encode_counts(
     data: NDArray[np.floating[Any]],
     gap_bits: int,
     out: NDArray[np.uint8],
-) -> Lengths | None:
+) -> Layout | None:
     """Encode a block of rows.
 
     Parameters
@@ -78,19 +79,18 @@ def encode_counts(
             place[p] = _byte(values[p], skipped, gap_bits)
     if misfits:
         return None
-    counts, low, high, large = out[n : 2 * n], out[2 * n : 3 * n], out[3 * n : 4 * n], out[4 * n :]
-    n_counts, n_gaps, n_large = _put_aside(indptr, indices, data, gap_bits, out[:n], counts, low, high, large)
+    n_counts, n_gaps, n_large = _put_aside(indptr, indices, data, gap_bits, out[:n], out[n:])
     at = n + n_counts
-    for part in (low[:n_gaps], high[:n_gaps], large[: 2 * n_large]):  # each is to begin where it does, or before
-        for p in range(part.size):
-            out[at + p] = part[p]
-        at += part.size
+    for begin, length in ((2 * n, n_gaps), (3 * n, n_gaps), (4 * n, 2 * n_large)):
+        for p in range(length):  # to where the part before ends
+            out[at + p] = out[begin + p]
+        at += length
     out[at] = 0
-    return Lengths(n, n_counts, n_gaps, n_large)
+    return Layout(gap_bits, n, n_counts, n_gaps, n_large)
 
 
 @nb.njit(nogil=True, cache=True)
-def _misfits(value: float, skipped: int) -> int:
+def _misfits(value: Any, skipped: Any) -> Any:
     """Return 0 for an entry that can be encoded, 1 for another."""
     is_held = (value >= 1.0) & (value <= 65536.0)
     inside = value if is_held else 0.0  # nothing else may be cast
@@ -99,11 +99,12 @@ def _misfits(value: float, skipped: int) -> int:
 
 
 @nb.njit(nogil=True, cache=True)
-def _byte(value: float, skipped: int, gap_bits: int) -> int:
+def _byte(value: Any, skipped: Any, gap_bits: int) -> Any:
     """Return the byte of an entry that can be encoded."""
     count_bits = 8 - gap_bits
     less_one = np.int32(value) - np.int32(1)
-    most_skipped, most = np.int32((1 << gap_bits) - 1), np.int32((1 << count_bits) - 1)
+    most_skipped: Any = np.int32((1 << gap_bits) - 1)
+    most: Any = np.int32((1 << count_bits) - 1)
     return np.uint8((min(skipped, most_skipped) << count_bits) | min(less_one, most))
 
 
@@ -114,12 +115,15 @@ def _put_aside(
     data: NDArray[np.floating[Any]],
     gap_bits: int,
     code: NDArray[np.uint8],
-    counts: NDArray[np.uint8],
-    low: NDArray[np.uint8],
-    high: NDArray[np.uint8],
-    large: NDArray[np.uint8],
-) -> tuple[int, int, int]:
-    """Write what the bytes in `code` do not hold; return how many counts, gaps and large counts these are."""
+    aside: NDArray[np.uint8],
+) -> tuple[Any, Any, Any]:
+    """Write what the bytes in `code` do not hold; return how many counts, gaps and large counts these are.
+
+    In `aside` there is room for one byte an entry of counts, of the low and of the high bytes of gaps, and for two of
+    large counts.
+    """
+    n = code.size
+    counts, low, high, large = aside[:n], aside[n : 2 * n], aside[2 * n : 3 * n], aside[3 * n :]
     count_bits = np.uint8(8 - gap_bits)
     most_skipped, most = np.uint8((1 << gap_bits) - 1), np.uint8((1 << count_bits) - 1)
     start = np.uint64(indptr[0])
@@ -128,7 +132,7 @@ def _put_aside(
         first = np.uint64(indptr[i])
         for p in range(first, np.uint64(indptr[i + 1])):
             byte = code[p - start]
-            less_one = np.int64(data[p]) - 1
+            less_one: Any = np.int64(data[p]) - 1
             counts[n_counts] = min(less_one, 255)  # written over by the next, unless it counts
             n_counts += np.uint64((byte & most) == most)
             if less_one >= 255:
@@ -147,8 +151,7 @@ def _put_aside(
 def decode_counts(
     lengths: NDArray[np.int32],
     code: NDArray[np.uint8],
-    code_lengths: Lengths,
-    gap_bits: int,
+    layout: Layout,
     wanted: NDArray[np.bool_],
     column_map: NDArray[np.int32],
     out_lengths: NDArray[np.int64],
@@ -161,8 +164,8 @@ def decode_counts(
     ----------
     lengths
         `(n_rows,)` entries of each row.
-    code, code_lengths, gap_bits
-        What was written, and how.
+    code, layout
+        What was written.
     wanted
         `(n_rows,)`: which rows are decoded; empty for all.
     column_map
@@ -174,13 +177,13 @@ def decode_counts(
     -------
     Number of entries written.
     """
-    count_bits = np.uint64(8 - gap_bits)
-    most_skipped = (ONE << np.uint64(gap_bits)) - ONE
+    count_bits = np.uint64(8 - layout.gap_bits)
+    most_skipped = (ONE << np.uint64(layout.gap_bits)) - ONE
     most = (ONE << count_bits) - ONE
-    counts = code[code_lengths.entries :]
-    low = counts[code_lengths.counts :]
-    high = low[code_lengths.gaps :]
-    large = high[code_lengths.gaps :]
+    counts = code[layout.entries :]
+    low = counts[layout.counts :]
+    high = low[layout.gaps :]
+    large = high[layout.gaps :]
     all_columns = column_map.size == 0
     at, at_count, at_gap, at_large, write = ZERO, ZERO, ZERO, ZERO, ZERO
     row = 0

@@ -108,9 +108,9 @@ def encode_counts(
     skipped, less_one = encode_deltas(indptr, indices), data.astype(np.float64) - 1
     if not ((less_one >= 0) & (less_one < 2**16) & (less_one == np.floor(less_one)) & (skipped < 2**16)).all():
         return None
-    less_one = less_one.astype(np.int64)
-    code = np.minimum(skipped, most_skipped) << (8 - gap_bits) | np.minimum(less_one, most)
-    aside, far, large = less_one[less_one >= most], skipped[skipped >= most_skipped], less_one[less_one >= 255]
+    counts = less_one.astype(np.int64)
+    code = np.minimum(skipped, most_skipped) << (8 - gap_bits) | np.minimum(counts, most)
+    aside, far, large = counts[counts >= most], skipped[skipped >= most_skipped], counts[counts >= 255]
     parts = code, np.minimum(aside, 255), far & 255, far >> 8, np.stack([large & 255, large >> 8], axis=1).ravel(), [0]
     return np.concatenate(parts).astype(np.uint8).tobytes()
 

@@ -10,7 +10,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["is_increasing", "look_up", "row_totals", "select_columns", "sort_columns"]
+__all__ = ["is_increasing", "look_up", "row_totals", "select_columns", "sort_columns", "table_misses"]
+
+AT_ONCE = 64
+"""Values that are looked at together."""
 
 
 @nb.njit(nogil=True, cache=True)
@@ -148,6 +151,43 @@ def look_up(
                 missed[n_missed] = p
                 n_missed += np.uint64(1)
     return int(n_missed)
+
+
+@nb.njit(nogil=True, cache=True)
+def table_misses(values: NDArray[np.floating], n: int, missed: NDArray[np.int64]) -> int:
+    """Find the values that are no counts below `n`.
+
+    Parameters
+    ----------
+    values
+        `(nnz,)`.
+    n
+        At most 2^31.
+    missed
+        `(nnz,)`, written: their positions, ascending.
+
+    Returns
+    -------
+    How many there are.
+    """
+    n_missed = np.uint64(0)
+    for start in range(0, values.size, AT_ONCE):
+        some = values[start : start + AT_ONCE]
+        found = 0
+        for p in range(np.uint64(some.size)):  # most are counts: many are looked at at once, and few again
+            found += _is_missed(some[p], n)
+        if found:
+            for p in range(np.uint64(some.size)):
+                missed[n_missed] = np.int64(start) + np.int64(p)
+                n_missed += np.uint64(_is_missed(some[p], n))
+    return int(n_missed)
+
+
+@nb.njit(nogil=True, cache=True)
+def _is_missed(x: float, n: int) -> bool:
+    is_inside = (x >= 0) & (x < n)
+    inside = x if is_inside else 0.0  # nothing else may be cast
+    return (not is_inside) | bool(np.float64(np.int32(inside)) != np.float64(x))
 
 
 @nb.njit(nogil=True, cache=True)

@@ -16,7 +16,7 @@ __all__ = [
     "group_clipped_sums",
     "group_moments",
     "group_sums",
-    "group_sums_of_two",
+    "group_table_sums",
     "group_welford",
     "masked_row_sums",
     "top_row_sums",
@@ -138,41 +138,58 @@ def group_sums(
 
 
 @nb.njit(nogil=True, cache=True)
-def group_sums_of_two(
+def group_table_sums(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
+    values: NDArray[np.floating],
+    table: NDArray[np.float64],
+    others: tuple[NDArray[np.int64], NDArray[np.float64]],
     codes: NDArray[np.int64],
     order: NDArray[np.int64],
-    single: bool,  # noqa: FBT001
     out: NDArray[np.float64],
 ) -> None:
-    """Do what :func:`group_sums` does for two matrices with the same entries.
+    """Add to each column, within groups of rows, four numbers for each entry, which a table says for small counts.
 
-    Memory is met once for both, and it is memory that this waits for.
+    So what becomes of counts is written nowhere: it is memory that sums of columns wait for.
 
     Parameters
     ----------
-    indptr, indices, first, second
-        Block of rows, row-compressed, with the values of both.
-    codes, order, single
+    indptr, indices, values
+        Block of rows, row-compressed.
+    table
+        `(n_rows, n, 4)`, or `(1, n, 4)` for all rows: what is added for 0, 1, ..., n - 1.
+    others
+        `(n_others,)` positions, ascending, of the values that are no such counts, and `(n_others, 4)` what is added
+        for them.
+    codes, order
         As of :func:`group_moments`.
     out
-        `(n_groups, n_columns, 4)`, added to: sum and sum of squares of the first, the same of the second.
+        `(n_groups, n_columns, 4)`, added to.
     """
+    missed, missed_terms = others
     for t in range(order.size):
         i = order[t]
         g = codes[i]
         if g < 0:
             continue
-        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
-            sums = out[g, np.uint32(indices[p])]
-            x, y = first[p], second[p]
-            sums[0] += x
-            sums[1] += np.float64(np.float32(x * x)) if single else x * x
-            sums[2] += y
-            sums[3] += np.float64(np.float32(y * y)) if single else y * y
+        row = table[i if table.shape[0] > 1 else 0]
+        first, stop = indptr[i], indptr[i + 1]
+        k = np.uint64(np.searchsorted(missed, first))
+        while first < stop:
+            end = min(missed[k], stop) if k < np.uint64(missed.size) else stop
+            for p in range(np.uint64(first), np.uint64(end)):
+                _add_four(row[np.uint32(np.int32(values[p]))], out[g, np.uint32(indices[p])])
+            if end < stop:
+                _add_four(missed_terms[k], out[g, np.uint32(indices[end])])
+                k += np.uint64(1)
+            first = end + 1
+
+
+@nb.njit(nogil=True, cache=True)
+def _add_four(terms: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    # read before anything is written: so it is done to all at once
+    a, b, c, d = out[0] + terms[0], out[1] + terms[1], out[2] + terms[2], out[3] + terms[3]
+    out[0], out[1], out[2], out[3] = a, b, c, d
 
 
 @nb.njit(nogil=True, cache=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..matrix import OOMMatrix
-    from ..matrix.program import Program
+    from ..matrix.program import BlockProgram, Program
     from ..matrix.transforms import RowTotals
     from .choice import ColumnChoice
     from .feed import Feed
@@ -188,6 +188,43 @@ class BlockReader:
         block.values = self._transformed(block, stored, rows) if len(self._program) else _double(stored)
         return block if self._filling is None else self._filled(block, self._filling, rows)
 
+    @property
+    def tabulates(self) -> bool:
+        """Whether values follow from what is stored and its row: then tables tell what becomes of small counts."""
+        return bool(self._program.head) and not (self._program.tail or self._background or self._filling)
+
+    def tabulate(
+        self, shown: CSRBlock, rows: Rows, missed: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Tell what becomes of stored values.
+
+        Parameters
+        ----------
+        shown, rows
+            As for :meth:`read`.
+        missed
+            `(n_missed,)` positions of the values that are no counts below `N_TABLE`.
+
+        Returns
+        -------
+        What becomes of 0, 1, ..., `N_TABLE - 1` in each row, `(n_rows, N_TABLE)`, or `(1, N_TABLE)` if rows are alike;
+        and of the values that are missed, `(n_missed,)`.
+        """
+        self.complete_shown_totals(shown, rows)
+        program = self._program.for_rows(rows.positions, rows.source_rows)
+        return program.table(), self._one_by_one(program, shown.indptr, shown.data, missed)
+
+    def _one_by_one(
+        self,
+        program: BlockProgram,
+        indptr: NDArray[np.int64],
+        stored: NDArray[np.floating],
+        missed: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """Run what leads the chain on the values at some positions."""
+        rows = np.searchsorted(indptr, missed, side="right") - 1
+        return program.run(_double(stored[missed]), self._program.head, rows)
+
     def _filled(self, block: Block, filling: Program, rows: Rows) -> Block:
         """Go on with all values of the block, of which none is a zero that need not be stored."""
         values = filling.for_rows(rows.positions, rows.source_rows).run_dense(block.toarray())
@@ -203,8 +240,7 @@ class BlockReader:
             values, missed = BUFFERS.empty(stored.size, np.float64), BUFFERS.empty(stored.size, np.int64)
             missed = missed[: look_up(block.indptr, stored, program.table(), values, missed)]
             if missed.size:
-                at = np.searchsorted(block.indptr, missed, side="right") - 1
-                values[missed] = program.run(_double(stored[missed]), self._program.head, at)
+                values[missed] = self._one_by_one(program, block.indptr, stored, missed)
         else:
             values = _double(stored)
         if self._program.tail:

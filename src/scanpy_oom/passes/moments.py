@@ -250,9 +250,9 @@ class GroupMoments(Reduction):
         """Return zeros for the sums of two matrices, side by side, `(n_groups, n_columns, 4)`."""
         return np.zeros((self._n_groups, self._n_columns, 4))
 
-    def codes_of(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def codes_of(self, positions: slice | NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the group of each row of a block, and the rows in the order of their groups."""
-        codes = self._fine[block.positions]
+        codes = self._fine[positions]
         return codes, np.argsort(codes, kind="stable")
 
     def partial(self, moments: NDArray[np.float64] | None = None) -> _Columns:
@@ -263,7 +263,7 @@ class GroupMoments(Reduction):
         return self._n_groups * self._n_classes * self._n_columns * 8 * self.n_moments
 
     def update(self, partial: _Columns, block: Block) -> None:
-        partial.update(block, *self.codes_of(block))
+        partial.update(block, *self.codes_of(block.positions))
 
     def merge(self, total: _Columns, partial: _Columns) -> _Columns:
         total.add(partial)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..kernels import group_sums_of_two
+import numpy as np
+
+from ..io.buffers import BUFFERS
+from ..kernels import group_table_sums, table_misses
+from ..matrix.program import N_TABLE
 from .moments import GroupMoments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .block import Block
+    from numpy.typing import NDArray
+
+    from ..io.source import CSRBlock
+    from .block import BlockReader
+    from .plan import Rows
     from .run import Request
 
 __all__ = ["Pair"]
@@ -19,20 +27,24 @@ __all__ = ["Pair"]
 class Pair:
     """Two requests of a pass for sums by the same groups, of matrices that differ in their chains alone.
 
-    What both add to a column lies side by side, so that the loop, which waits for memory, waits once for both. The
-    partial results are those of either reduction, each a view of one half.
+    What both add to a column lies side by side, and is looked up where it is added: no value of either matrix is
+    written, and the loop, which waits for memory, waits once. The partial results are those of either reduction, each
+    a view of one half.
 
     Parameters
     ----------
-    first, second
-        The reductions, prepared.
+    reductions
+        Both, prepared.
+    readers
+        What makes blocks of either matrix.
     """
 
-    def __init__(self, first: GroupMoments, second: GroupMoments) -> None:
-        self._first, self._second = first, second
+    def __init__(self, reductions: tuple[GroupMoments, GroupMoments], readers: Sequence[BlockReader]) -> None:
+        self._reductions = reductions
+        self._readers = readers
 
     @classmethod
-    def of(cls, requests: Sequence[Request]) -> Pair | None:
+    def of(cls, requests: Sequence[Request], readers: Sequence[BlockReader]) -> Pair | None:
         """Return the pair that the requests of a pass are, None if they are none."""
         if len(requests) != 2 or any(len(request.reductions) != 1 for request in requests):
             return None
@@ -40,16 +52,33 @@ class Pair:
         one, other = (request.matrix for request in requests)
         if not (type(first) is type(second) is GroupMoments and first.sums_like(second)):
             return None
-        return cls(first, second) if one.selection.columns is other.selection.columns else None
+        alike = one.selection.columns is other.selection.columns and all(reader.tabulates for reader in readers)
+        return cls((first, second), readers) if alike else None
 
     def partials(self) -> list[list[Any]]:
         """Return empty partial results."""
-        both = self._first.empty_pair()
-        return [[self._first.partial(both[:, :, :2])], [self._second.partial(both[:, :, 2:])]]
+        first, second = self._reductions
+        both = first.empty_pair()
+        return [[first.partial(both[:, :, :2])], [second.partial(both[:, :, 2:])]]
 
-    def update(self, partials: list[list[Any]], blocks: Sequence[Block]) -> None:
-        """Add the blocks of both matrices to partial results."""
-        (first, second), ((partial,), _) = blocks, partials
-        codes, order = self._first.codes_of(first)
-        both = partial.moments.base
-        group_sums_of_two(first.indptr, first.indices, first.values, second.values, codes, order, partial.single, both)
+    def update(self, partials: list[list[Any]], shown: CSRBlock, rows: Rows) -> None:
+        """Add what is stored in some rows to partial results."""
+        (partial,), _ = partials
+        missed = BUFFERS.empty(shown.data.size, np.int64)
+        missed = missed[: table_misses(shown.data, N_TABLE, missed)]
+        found = [reader.tabulate(shown, rows, missed) for reader in self._readers]
+        table, terms = (_with_squares(*both, single=partial.single) for both in zip(*found, strict=True))
+        codes, order = self._reductions[0].codes_of(rows.positions)
+        group_table_sums(
+            shown.indptr, shown.indices, shown.data, table, (missed, terms), codes, order, partial.moments.base
+        )
+
+
+def _with_squares(first: NDArray[np.float64], second: NDArray[np.float64], *, single: bool) -> NDArray[np.float64]:
+    """Return values and squares of both, `(..., 4)`."""
+    out = np.empty((*np.broadcast_shapes(first.shape, second.shape), 4))
+    for k, values in enumerate((first, second)):
+        out[..., 2 * k] = values
+        with np.errstate(over="ignore", invalid="ignore"):
+            out[..., 2 * k + 1] = (values * values).astype(np.float32) if single else values * values
+    return out

@@ -15,7 +15,7 @@ import numpy as np
 from ..io.shuffle import shuffle, unshuffle
 from ..io.zstd import compress, decompress_into
 from ..kernels import LONGEST_CODE, decode_counts, decode_deltas, encode_counts, encode_deltas, narrow_counts
-from ..kernels.codes import Lengths
+from ..kernels.codes import Layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,19 +35,18 @@ to write and to read it."""
 
 
 class Counts(NamedTuple):
-    """How counts were encoded: bits for distances, what the code consists of, and whether it is compressed."""
+    """How counts were encoded: what the code consists of, and whether it is compressed."""
 
-    gap_bits: int
-    lengths: Lengths
+    layout: Layout
     compressed: bool
 
     def decode(self, packed: memoryview, lengths: NDArray[np.int32], *arguments: NDArray[Any]) -> int:
         """Do what :func:`~scanpy_oom.kernels.decode_counts` does with the code."""
         code = np.frombuffer(packed, dtype=np.uint8)
         if self.compressed:
-            code = _BUFFERS.take("code", self.lengths.nbytes)
+            code = _BUFFERS.take("code", self.layout.nbytes)
             decompress_into(packed, code)
-        return int(decode_counts(lengths, code, self.lengths, self.gap_bits, *arguments))
+        return int(decode_counts(lengths, code, self.layout, *arguments))
 
 
 class Deltas(NamedTuple):
@@ -77,9 +76,9 @@ def encode(
     buffer = _BUFFERS.take("code", LONGEST_CODE * nnz + 1)
     found = encode_counts(indptr, indices, data, gap_bits, buffer)
     if found is not None:
-        lengths = Lengths(*found)
-        code, compressed = buffer[: lengths.nbytes], lengths.nbytes > _SHORT * nnz
-        return compress(code) if compressed else code.tobytes(), Counts(gap_bits, lengths, compressed)
+        layout = Layout(*found)
+        code, compressed = buffer[: layout.nbytes], layout.nbytes > _SHORT * nnz
+        return compress(code) if compressed else code.tobytes(), Counts(layout, compressed)
     part = slice(indptr[0], indptr[-1])
     deltas, values = _deltas(indptr - indptr[0], indices[part]), narrow(data[part])
     packed = _pack(deltas), _pack(values)

@@ -90,13 +90,13 @@ class Pass:
         for request in requests:
             for reduction in request.reductions:
                 reduction.prepare(request.matrix)
-        self.pair = Pair.of(requests)
         workspace = sum(reduction.workspace_nbytes() for request in requests for reduction in request.reductions)
         self.share = allot(self.partial_nbytes, f"{what} of {self.lead!r}", workspace, self.largest_entries())
         least_entries = max(request.matrix.chain.least_entries() for request in requests)
         self.plan = Plan(self.feed, self.lead.selection, self.share.entries, least_entries)
         self.staging = self._staging(staging)
         self.readers = [BlockReader(request.matrix, self.feed.columns) for request in requests]
+        self.pair = Pair.of(requests, self.readers)
         self.choices = [ColumnChoice(request.matrix.selection, self.feed.columns) for request in requests]
         self.shared = self._shared_choice()
         self.stop = threading.Event()
@@ -182,9 +182,6 @@ class Pass:
         return [chosen[id(request.matrix.selection.columns)] for request in self.requests]
 
     def update(self, partials: list[list[Any]], blocks: list[Block]) -> None:
-        if self.pair is not None:
-            self.pair.update(partials, blocks)
-            return
         for request, row, block in zip(self.requests, partials, blocks, strict=True):
             for reduction, partial in zip(request.reductions, row, strict=True):
                 reduction.update(partial, block)
@@ -195,11 +192,20 @@ class Pass:
             for request, row in zip(self.requests, partials, strict=True)
         ]
 
+    def take(self, partials: list[list[Any]], rows: Rows) -> None:
+        """Read rows and add them to partial results."""
+        if self.pair is None:
+            self.update(partials, self.read(rows))
+            return
+        shown, _ = self.fetch(rows)
+        self.pair.update(partials, shown, rows)
+        self.count(rows, shown.indices.nbytes + shown.data.nbytes)
+
     def task(self, start: int, stop: int) -> list[list[Any]]:
         """Fill the partial results of one task."""
         partials = self.partials()
         for rows in self.plan.blocks(start, stop):
-            self.update(partials, self.read(rows))
+            self.take(partials, rows)
         return self.finish(partials)
 
     def merge(self, totals: list[list[Any]], partials: list[list[Any]]) -> list[list[Any]]:
