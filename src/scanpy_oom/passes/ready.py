@@ -28,22 +28,26 @@ def make_ready() -> None:
 
 @cache
 def _load() -> None:
-    """Run a kernel, without the garbage collector.
+    """Run a kernel, and have the garbage collector take no notice.
 
-    The first kernel of a process makes numba create some hundred thousand objects that stay. They make the collector
-    look at every object of the process again and again, which takes as long as to create them, and would happen in one
-    thread of a pass while the others wait.
+    The first kernel of a process makes numba create some hundred thousand objects that stay. Because of so many new
+    ones the collector would look at every object of the process, which takes as long as to create them, and would
+    happen in one thread of the pass while the others wait.
     """
-    with _no_collection():
+    with _unnoticed_by_collector():
         is_increasing(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def _unnoticed_by_collector() -> Iterator[None]:
+    """Count what is created within the context among the old objects."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if not gc.get_freeze_count():  # what others have frozen is not ours to thaw
+            gc.freeze()
+            gc.unfreeze()
         if was_enabled:
             gc.enable()
