@@ -7,6 +7,7 @@ import pytest
 import scanpy as sc
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from scanpy_oom.matrix import OOMMatrix
 
@@ -65,6 +66,14 @@ def test_scaled_logarithms_are_scanpy_s_to_the_last_bit(arguments):
 
     # sums of single-precision values are exact in double precision
     assert_same_outcome(lambda a: sc.pp.scale(a, **arguments), counts(50, 12), before=before, rtol=0)
+
+
+@pytest.mark.parametrize("zero_center", [True, False])
+def test_squares_of_a_masked_csc_matrix_are_rounded_as_in_scanpy(zero_center):
+    # of one value the variance is what rounding leaves
+    x = sparse.csc_matrix(np.array([[0, 63.7, 0.1, 7.25, 5.5677643]], dtype="f4"))
+    call = lambda a: sc.pp.scale(a, zero_center=zero_center, mask_obs="chosen")
+    assert_same_outcome(call, x, before=prepared, rtol=1e-14, x_rtol=1e-14)
 
 
 @settings(max_examples=100)

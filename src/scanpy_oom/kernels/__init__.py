@@ -27,12 +27,15 @@ from .statistics import (
     masked_row_sums,
     top_row_sums,
 )
+from .steps import STEPS, column_steps
 
 __all__ = [
     "LONGEST_CODE",
+    "STEPS",
     "accumulate_gram_dense",
     "accumulate_gram_pairs",
     "axis_statistics",
+    "column_steps",
     "decode_counts",
     "decode_deltas",
     "encode_counts",

@@ -12,6 +12,7 @@ from ..io.buffers import BUFFERS
 from ..io.source import CSRBlock
 from ..kernels import look_up, row_totals
 from .staging import missing_totals
+from .steps import ColumnSteps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,6 +154,7 @@ class BlockReader:
         self._program = matrix.chain.program
         self._filling = matrix.chain.filling
         self._background = matrix.chain.background_before_filling
+        self._steps = self._compiled_tail()
         # those over the columns that are shown, each once, and those over others
         self._shown_totals, self._other_totals = [], []
         for totals in missing_totals(matrix):
@@ -161,6 +163,14 @@ class BlockReader:
             else:
                 counted = totals.counted[fed] if fed is not None and totals.counted.size else totals.counted
                 self._other_totals.append((totals, counted))
+
+    def _compiled_tail(self) -> ColumnSteps | None:
+        """Return what follows the leading instructions as one loop, if there is anything and it can be one."""
+        program = self._program
+        if not program.tail or (program.single and not program.head):  # which would be rounded first
+            return None
+        single = program.head[-1].single if program.head else False
+        return ColumnSteps.of(program.tail, self._n_columns, single=single)
 
     @property
     def needs_other_columns(self) -> bool:
@@ -243,7 +253,10 @@ class BlockReader:
                 values[missed] = self._one_by_one(program, block.indptr, stored, missed)
         else:
             values = _double(stored)
-        if self._program.tail:
+        if self._steps is not None:
+            values = values.copy() if values is stored else values  # others may share what is stored
+            self._steps.run(values, block.indices)
+        elif self._program.tail:
             values = program.run(values, self._program.tail, block.row_of_entry(), block.indices)
         return values
 

@@ -23,12 +23,13 @@ __all__ = ["AxisStatistics", "GroupMoments", "Moments", "StoredCounts"]
 _NO_COUNTS = np.empty((0, 0), dtype=np.int64)
 
 
-def _squares_are_single(matrix: OOMMatrix) -> bool:
+def _squares_are_single(matrix: OOMMatrix, *, as_csr: bool = False) -> bool:
     """Whether squares of single-precision values are single, as in scanpy: then their sum is exact, in whatever order.
 
-    Of a column-compressed matrix it takes them in double precision.
+    Of a column-compressed matrix it takes them in double precision, unless it makes it row-compressed first (`as_csr`).
     """
-    return matrix.dtype == np.float32 and matrix.chain.background is None and matrix.format_in_memory != "csc"
+    by_row = as_csr or matrix.format_in_memory != "csc"
+    return matrix.dtype == np.float32 and matrix.chain.background is None and by_row
 
 
 class _Columns:
@@ -37,10 +38,16 @@ class _Columns:
     __slots__ = ("moments", "single", "stored")
 
     def __init__(
-        self, matrix: OOMMatrix, n_groups: int, n_moments: int = 4, moments: NDArray[np.float64] | None = None
+        self,
+        matrix: OOMMatrix,
+        n_groups: int,
+        n_moments: int = 4,
+        moments: NDArray[np.float64] | None = None,
+        *,
+        single: bool,
     ) -> None:
         n_columns, background = matrix.shape[1], matrix.chain.background is not None
-        self.single = _squares_are_single(matrix)
+        self.single = single
         # sum, sum of squares, number of non-zeros, number of positive values: side by side, since they are met together
         self.moments = np.zeros((n_groups, n_columns, n_moments)) if moments is None else moments
         self.stored = np.zeros((n_groups, n_columns), dtype=np.int64) if background else None
@@ -82,7 +89,8 @@ class AxisStatistics(Reduction):
         self._row_npos = np.zeros(n_rows, dtype=np.int64)
 
     def partial(self) -> _Columns:
-        return _Columns(self._matrix, 1 if self._background is None else self._background.values.shape[0])
+        n_classes = 1 if self._background is None else self._background.values.shape[0]
+        return _Columns(self._matrix, n_classes, single=_squares_are_single(self._matrix))
 
     def partial_nbytes(self) -> int:
         return self._n_columns * 32
@@ -216,17 +224,23 @@ class GroupMoments(Reduction):
         Number of groups.
     counted
         Whether to count non-zero and positive values.
+    as_csr
+        Whether scanpy makes a column-compressed matrix row-compressed first.
     """
 
     by_columns = True
 
-    def __init__(self, codes: NDArray[np.integer], n_groups: int, *, counted: bool = True) -> None:
+    def __init__(
+        self, codes: NDArray[np.integer], n_groups: int, *, counted: bool = True, as_csr: bool = False
+    ) -> None:
+        self._as_csr = as_csr
         self._codes = np.asarray(codes, dtype=np.int64)
         self._n_groups = n_groups
         self.n_moments = 4 if counted else 2
 
     def prepare(self, matrix: OOMMatrix) -> None:
         self._matrix = matrix
+        self._single = _squares_are_single(matrix, as_csr=self._as_csr)
         self._n_columns = matrix.shape[1]
         self._background = matrix.chain.background
         self._n_classes = 1 if self._background is None else self._background.values.shape[0]
@@ -241,7 +255,7 @@ class GroupMoments(Reduction):
         return (
             self.n_moments == other.n_moments == 2
             and self._background is other._background is None
-            and _squares_are_single(self._matrix) == _squares_are_single(other._matrix)
+            and self._single == other._single
             and self._n_groups == other._n_groups
             and np.array_equal(self._codes, other._codes)
         )
@@ -257,7 +271,8 @@ class GroupMoments(Reduction):
 
     def partial(self, moments: NDArray[np.float64] | None = None) -> _Columns:
         """Return an empty partial result, whose moments are the zeros given if there are any."""
-        return _Columns(self._matrix, self._n_groups * self._n_classes, self.n_moments, moments)
+        n_groups = self._n_groups * self._n_classes
+        return _Columns(self._matrix, n_groups, self.n_moments, moments, single=self._single)
 
     def partial_nbytes(self) -> int:
         return self._n_groups * self._n_classes * self._n_columns * 8 * self.n_moments

@@ -66,6 +66,7 @@ def scale(
 def plan_scale(
     data: AnnData,
     *,
+    zero_center: bool = True,
     layer: str | None = None,
     obsm: str | None = None,
     mask_obs: NDArray[np.bool_] | str | None = None,
@@ -76,7 +77,8 @@ def plan_scale(
     _check_dtype(x)
     results = 16 * x.shape[1]
     if mask_obs is not None:
-        return Outline([Step(_masked(x, _check_mask(data, mask_obs, "obs")))], results=results)
+        masked = _masked(x, _check_mask(data, mask_obs, "obs"), zero_center=zero_center)
+        return Outline([Step(masked)], results=results)
     steps = outline.statistics(x, *_MOMENTS)
     return Outline(steps, "" if steps else "means and variances of columns are known", results)
 
@@ -114,7 +116,7 @@ def _scale(
         logg.info("... be careful when using `max_value` without `zero_center`.")
     if x.dtype.kind in "iu":
         logg.info("... as scaling leads to float results, integer input is cast to float, returning copy.")
-    mean, var = _mean_var(x, mask)
+    mean, var = _mean_var(x, mask, zero_center=zero_center)
     std = np.sqrt(var)
     std[std == 0] = 1
     # as in memory: a centred sparse matrix becomes a dense one, in double precision since the means are
@@ -133,17 +135,20 @@ def _scale(
     return x.transform(step), mean, std
 
 
-def _masked(x: OOMMatrix, mask: NDArray[np.bool_]) -> list[Request]:
-    return [Request(x, [GroupMoments(np.where(mask, 0, -1), 1, counted=False)])]
+def _masked(x: OOMMatrix, mask: NDArray[np.bool_], *, zero_center: bool) -> list[Request]:
+    moments = GroupMoments(np.where(mask, 0, -1), 1, counted=False, as_csr=not zero_center)
+    return [Request(x, [moments])]
 
 
-def _mean_var(x: OOMMatrix, mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mean_var(
+    x: OOMMatrix, mask: NDArray[np.bool_] | None, *, zero_center: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means and unbiased variances of the columns, over the rows of `mask`."""
     if mask is None:
         known = ENGINE.statistics(x, *_MOMENTS).known
         counts = np.zeros((2, 1, x.shape[1]), dtype=np.int64)
         moments = Moments(np.array([x.shape[0]]), known["col_sum"][None], known["col_sumsq"][None], *counts)
     else:
-        moments = run(_masked(x, mask))[0][0]
+        moments = run(_masked(x, mask, zero_center=zero_center))[0][0]
     mean, var = moments.mean_var()
     return mean[0], var[0]

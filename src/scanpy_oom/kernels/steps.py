@@ -1,0 +1,60 @@
+"""Elementwise steps that depend on the column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numba as nb
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["STEPS", "column_steps"]
+
+STEPS = ("subtract", "divide", "minimum", "maximum")
+"""Ufuncs that :func:`column_steps` knows by their positions here."""
+
+
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def column_steps(
+    indices: NDArray[np.int32],
+    steps: NDArray[np.int64],
+    operands: NDArray[np.float64],
+    single: NDArray[np.bool_],
+    values: NDArray[np.float64],
+) -> None:
+    """Run steps on the values of a block, each with one operand a column.
+
+    Parameters
+    ----------
+    indices
+        `(nnz,)` columns of the values.
+    steps
+        `(n_steps,)` positions in :data:`STEPS`.
+    operands
+        `(n_steps, n_columns)`.
+    single
+        `(n_steps,)`: whether results are rounded to single precision.
+    values
+        `(nnz,)`, replaced.
+    """
+    for k in range(steps.size):
+        y, rounds = operands[k], single[k]
+        if steps[k] == 0:
+            for p in range(np.uint64(values.size)):
+                values[p] = _rounded(values[p] - y[np.uint32(indices[p])], rounds)
+        elif steps[k] == 1:
+            for p in range(np.uint64(values.size)):
+                values[p] = _rounded(values[p] / y[np.uint32(indices[p])], rounds)
+        elif steps[k] == 2:
+            for p in range(np.uint64(values.size)):
+                values[p] = _rounded(np.minimum(values[p], y[np.uint32(indices[p])]), rounds)
+        else:
+            for p in range(np.uint64(values.size)):
+                values[p] = _rounded(np.maximum(values[p], y[np.uint32(indices[p])]), rounds)
+
+
+@nb.njit(nogil=True, cache=True)
+def _rounded(x: float, single: bool) -> float:  # noqa: FBT001
+    return np.float64(np.float32(x)) if single else x

@@ -1,0 +1,78 @@
+"""Steps in one compiled loop give what NumPy's ufuncs give, to the last bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scanpy_oom.matrix.program import Instruction, Program
+from scanpy_oom.passes.steps import ColumnSteps
+
+N_COLUMNS = 7
+VALUES = st.floats(width=32) | st.floats(allow_nan=False) | st.sampled_from([0.0, np.inf, np.nan, 3.0, 0.1])
+
+
+def vector(draw, dtype):
+    values = draw(st.lists(VALUES, min_size=N_COLUMNS, max_size=N_COLUMNS))
+    with np.errstate(over="ignore"):
+        return np.array(values).astype(dtype)
+
+
+@st.composite
+def instructions(draw):
+    ufunc = draw(st.sampled_from([np.subtract, np.divide, np.minimum, np.maximum]))
+    single = draw(st.booleans())
+    kind = draw(st.sampled_from(["column", "single column", "number", "single number", "double number"]))
+    if kind.endswith("column"):
+        dtype = np.float32 if kind.startswith("single") else np.float64
+        return Instruction(ufunc, column=vector(draw, dtype), single=single)
+    number = draw(st.floats(-100, 100))
+    types = {"number": float, "single number": np.float32, "double number": np.float64}
+    return Instruction(ufunc, scalar=types[kind](number), single=single)
+
+
+@given(st.data(), st.lists(instructions(), min_size=1, max_size=4), st.booleans())
+def test_steps_give_what_ufuncs_give(data, steps, single):
+    head = Instruction(np.positive, single=single)
+    compiled = ColumnSteps.of(steps, N_COLUMNS, single=single)
+    if compiled is None:
+        return
+    values = np.array(data.draw(st.lists(VALUES, max_size=20)))
+    if single:
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32).astype(np.float64)
+    indices = (np.arange(values.size) * 3 % N_COLUMNS).astype(np.int32)
+    program = Program([head, *steps], single=single).for_rows(slice(0, 1), np.array([0]))
+    want = program.run(values, [head, *steps], np.zeros(values.size, dtype=int), indices)
+    compiled.run(values, indices)
+    np.testing.assert_array_equal(values, want)
+
+
+COLUMN = np.ones(N_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        Instruction(np.multiply, column=COLUMN),
+        Instruction(np.divide, row=np.ones(3)),
+        Instruction(np.divide, column=COLUMN, only_rows=np.ones(3, dtype=bool)),
+        Instruction(np.subtract, column=COLUMN, reflected=True),
+        Instruction(np.divide, column=COLUMN, keeps_zeros=True),
+        Instruction(np.divide, column=COLUMN, given=np.dtype("float16")),
+        Instruction(np.divide, column=COLUMN.astype("float16")),
+        Instruction(np.divide, scalar=3),
+        Instruction(np.log1p),
+    ],
+    ids=["ufunc", "by row", "some rows", "reflected", "keeps zeros", "given", "half", "integer", "one operand"],
+)
+def test_what_the_loop_is_not_made_for_is_left_to_numpy(instruction):
+    assert ColumnSteps.of([instruction], N_COLUMNS, single=False) is None
+
+
+def test_what_numpy_computes_in_single_precision_without_rounding_is_left_to_numpy():
+    step = Instruction(np.divide, column=COLUMN.astype(np.float32))
+    assert ColumnSteps.of([step], N_COLUMNS, single=True) is None
+    assert ColumnSteps.of([step], N_COLUMNS, single=False) is not None
