@@ -32,7 +32,7 @@ def test_counts_come_out_as_they_went_in(seed, density, most):
     found, content, form = round_trip(block)
     np.testing.assert_array_equal(found.toarray(), block.toarray())
     assert isinstance(form, Counts)
-    assert form.compressed or len(content) == form.nbytes
+    assert form.compressed or len(content) == form.layout.nbytes
 
 
 @pytest.mark.parametrize(("most", "compressed"), [(1, False), (999, True)])
@@ -42,4 +42,4 @@ def test_a_code_of_a_byte_an_entry_is_not_compressed(most, compressed):
     block.data[:] = rng.integers(1, most + 1, block.nnz)
     _, content, form = round_trip(block)
     assert form.compressed == compressed
-    assert (len(content) < form.nbytes) == compressed
+    assert (len(content) < form.layout.nbytes) == compressed
