@@ -27,7 +27,7 @@ from .statistics import (
     masked_row_sums,
     top_row_sums,
 )
-from .steps import STEPS, column_steps
+from .steps import STEPS, column_steps, subtract_columns
 
 __all__ = [
     "LONGEST_CODE",
@@ -66,6 +66,7 @@ __all__ = [
     "select_columns",
     "sort_columns",
     "sorted_choice",
+    "subtract_columns",
     "table_misses",
     "top_row_sums",
     "unpack_symmetric",

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["STEPS", "column_steps"]
+__all__ = ["STEPS", "column_steps", "subtract_columns"]
 
 STEPS = ("subtract", "divide", "minimum", "maximum")
 """Ufuncs that :func:`column_steps` knows by their positions here."""
@@ -53,6 +53,27 @@ def column_steps(
         else:
             for p in range(np.uint64(values.size)):
                 values[p] = _rounded(np.maximum(values[p], y[np.uint32(indices[p])]), rounds)
+
+
+@nb.njit(nogil=True, cache=True)
+def subtract_columns(
+    indices: NDArray[np.int32], values: NDArray[np.float64], operand: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    """Subtract one number a column from the values of a block.
+
+    Parameters
+    ----------
+    indices
+        `(nnz,)` columns of the values.
+    values
+        `(nnz,)`.
+    operand
+        `(n_columns,)`.
+    out
+        `(nnz,)`, overwritten.
+    """
+    for p in range(np.uint64(values.size)):
+        out[p] = values[p] - operand[np.uint32(indices[p])]
 
 
 @nb.njit(nogil=True, cache=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ..io.buffers import BUFFERS
 from ..io.source import CSRBlock
-from ..kernels import look_up, row_totals
+from ..kernels import look_up, row_totals, subtract_columns
 from .staging import missing_totals
 from .steps import ColumnSteps
 
@@ -60,6 +60,7 @@ class Block:
     n_columns: int
     background: NDArray[np.float64]
     row_class: NDArray[np.int64]
+    _sparse_part: NDArray[np.float64] | None = field(default=None, repr=False)
 
     @property
     def n_rows(self) -> int:
@@ -86,8 +87,16 @@ class Block:
         return self.background[self.classes()[self.row_of_entry()], self.indices]
 
     def sparse_part(self) -> NDArray[np.float64]:
-        """Return the stored values less the background."""
-        return self.values - self.entry_background() if self.background.size else self.values
+        """Return the stored values less the background; found once, for all that ask for it."""
+        if not self.background.size:
+            return self.values
+        if self._sparse_part is None:
+            if self.background.shape[0] == 1:
+                self._sparse_part = BUFFERS.empty(self.values.size, np.float64)
+                subtract_columns(self.indices, self.values, self.background[0], self._sparse_part)
+            else:
+                self._sparse_part = self.values - self.entry_background()
+        return self._sparse_part
 
     def dense_rows(self) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """Yield the rows as dense arrays, a few at a time, with the number of the first."""

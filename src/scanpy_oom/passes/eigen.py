@@ -104,25 +104,35 @@ class ExplicitGram(GramOperator):
         unpack_symmetric(packed, gram)
         del packed
         background = matrix.chain.background
-        column_sums = class_sums.sum(axis=0)
-        if background is not None:
-            # with a row's sparse part s and background z: (s + z)(s + z)' = ss' + sz' + zs' + zz', summed by class
-            counts = background.class_counts(n_rows)
-            for band in _bands(gram):
-                gram[band] += class_sums.T[band] @ background.values + background.values.T[band] @ class_sums
-                gram[band] += (background.values.T[band] * counts) @ background.values
-            column_sums = column_sums + counts @ background.values
+        column_sums, constant = class_sums.sum(axis=0), np.zeros(n_columns)
+        if background is not None and center and len(background.values) == 1:
+            constant = background.values[0]  # which centring takes off again, and so it is never added
+        elif background is not None:
+            _add_background(gram, background.values, background.class_counts(n_rows), class_sums)
+            column_sums = column_sums + background.class_counts(n_rows) @ background.values
         mean = column_sums / n_rows
-        super().__init__(matrix, mean if center else None)
-        self.column_mean = mean
-        self.uncentered_trace = float(np.trace(gram))
+        super().__init__(matrix, mean + constant if center else None)
+        self.column_mean = mean + constant
+        self.uncentered_trace = float(np.trace(gram) + (2 * column_sums + n_rows * constant) @ constant)
         if center:
             for band in _bands(gram):
-                gram[band] -= np.outer(n_rows * mean[band], mean)
+                gram[band] -= np.outer(column_sums[band], mean)
         self.gram: NDArray[np.float64] = gram
 
     def __matmul__(self, dense: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.gram @ dense
+
+
+def _add_background(
+    gram: NDArray[np.float64], values: NDArray[np.float64], counts: NDArray[np.int64], class_sums: NDArray[np.float64]
+) -> None:
+    """Make the Gram matrix of sparse parts that of the matrix.
+
+    With a row's sparse part s and background z: (s + z)(s + z)' = ss' + sz' + zs' + zz', summed by class.
+    """
+    for band in _bands(gram):
+        gram[band] += class_sums.T[band] @ values + values.T[band] @ class_sums
+        gram[band] += (values.T[band] * counts) @ values
 
 
 def _bands(matrix: NDArray[np.float64]) -> Iterator[slice]:

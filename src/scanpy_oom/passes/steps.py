@@ -67,10 +67,12 @@ def _operand(instruction: Instruction, *, single: bool) -> NDArray[np.floating] 
     unlike = instruction.reflected or instruction.keeps_zeros or any(other is not None for other in others)
     if operand is None or unlike or instruction.ufunc not in _STEPS:
         return None
-    if isinstance(operand, float) and not isinstance(operand, np.generic) and single:
-        operand = np.float32(operand)  # a number of Python's takes the type of the values
-    operand = np.asarray(operand)
-    if operand.dtype.kind != "f" or operand.dtype.itemsize < 4:
+    precision = np.float32 if single else np.float64
+    if isinstance(operand, (int, float)) and not isinstance(operand, np.generic):
+        operand = precision(operand)  # a number of Python's takes the type of the values
+    common = np.result_type(operand, precision)
+    if common not in (np.float32, np.float64):
         return None
-    in_single = single and operand.dtype == np.float32  # computed by NumPy
+    operand = np.asarray(operand, dtype=common)
+    in_single = common == np.float32  # computed by NumPy
     return None if in_single and not instruction.single else operand
