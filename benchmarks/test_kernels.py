@@ -38,10 +38,10 @@ def group_sums(b):
 @case
 def group_table_sums(b):
     out, order = np.zeros((b.n_groups, N_GENES, 4)), np.argsort(b.codes, kind="stable")
-    table, missed = b.rng.random((b.n, 32, 4)), np.empty(b.block[2].size, dtype=np.int64)
+    tables, missed = tuple(b.rng.random((2, b.n, 32))), np.empty(b.block[2].size, dtype=np.int64)
     missed = missed[: kernels.table_misses(b.block[2], 32, missed)]
-    terms = b.rng.random((missed.size, 4))
-    return lambda: kernels.group_table_sums(*b.block, table, (missed, terms), b.codes, order, out)
+    others = (missed, *b.rng.random((2, missed.size)))
+    return lambda: kernels.group_table_sums(*b.block, tables, others, True, (b.codes, order), out)
 
 
 @case

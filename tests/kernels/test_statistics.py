@@ -45,25 +45,32 @@ def test_group_sums_are_the_first_two_moments(block, n_groups, seed, single):
     np.testing.assert_array_equal(sums, moments[:, :, :2])
 
 
-@given(block=blocks(), n_groups=st.integers(1, 4), seed=st.integers(0, 1000), n=st.integers(1, 5), alike=st.booleans())
-def test_sums_of_what_a_table_says_are_sums_of_what_was_looked_up(block, n_groups, seed, n, alike):
+@given(
+    block=blocks(),
+    n_groups=st.integers(1, 4),
+    seed=st.integers(0, 1000),
+    n=st.integers(1, 5),
+    alike=st.tuples(st.booleans(), st.booleans()),
+    single=st.booleans(),
+)
+def test_sums_of_what_tables_say_are_sums_of_what_was_looked_up(block, n_groups, seed, n, alike, single):
     rng = np.random.default_rng(seed)
     codes = rng.integers(-1, n_groups, block.shape[0])
     order = np.argsort(codes, kind="stable")
     indptr, indices, values = arrays(block)
-    table = rng.random((1 if alike else max(block.shape[0], 1), n, 4))
+    tables = tuple(rng.random((1 if same else max(block.shape[0], 1), n)) for same in alike)
     missed = np.empty(values.size, dtype=np.int64)
     missed = missed[: kernels.table_misses(values, n, missed)]
-    terms = rng.random((missed.size, 4))
+    others = rng.random((2, missed.size))
     out = np.zeros((n_groups, block.shape[1], 4))
-    kernels.group_table_sums(indptr, indices, values, table, (missed, terms), codes, order, out)
-    for k in range(4):
+    kernels.group_table_sums(indptr, indices, values, tables, (missed, *others), single, (codes, order), out)
+    for k, (table, terms) in enumerate(zip(tables, others, strict=True)):
         looked_up = np.empty_like(values)
-        kernels.look_up(indptr, values, table[:, :, k].copy(), looked_up, np.empty(values.size, dtype=np.int64))
-        looked_up[missed] = terms[:, k]
+        kernels.look_up(indptr, values, table, looked_up, np.empty(values.size, dtype=np.int64))
+        looked_up[missed] = terms
         want = np.zeros((n_groups, block.shape[1], 2))
-        kernels.group_sums(indptr, indices, looked_up, codes, order, False, want)
-        np.testing.assert_array_equal(out[:, :, k], want[:, :, 0])
+        kernels.group_sums(indptr, indices, looked_up, codes, order, single, want)
+        np.testing.assert_array_equal(out[:, :, 2 * k : 2 * k + 2], want)
 
 
 @given(block=blocks(), n_sets=st.integers(0, 3), seed=st.integers(0, 1000))

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import scanpy as sc
 from anndata import AnnData
+from scipy import sparse
 
 from scanpy_oom import to_oom
 from scanpy_oom.matrix.program import N_TABLE
 from scanpy_oom.matrix.transforms import ByColumn, Elementwise
-from scanpy_oom.passes import GroupMoments, Request, run
+from scanpy_oom.passes import GroupMoments, Request, pair, run
 from scanpy_oom.passes.block import BlockReader
+from scanpy_oom.passes.budget import ENTRIES_PER_ROW
 from scanpy_oom.passes.pair import Pair
 
 from ..matrices import counts
 
 CODES = np.arange(60) % 3
+
+
+@pytest.fixture(autouse=True)
+def _rows_have_many_entries(monkeypatch):
+    monkeypatch.setattr(pair, "MANY", 0)
 
 
 @pytest.fixture(params=["float32", "int32", "fractions", "many", "normalized"])
@@ -95,3 +104,27 @@ def test_matrices_whose_values_depend_on_their_columns_are_no_pair(matrices):
 def test_matrices_of_other_columns_are_no_pair(matrices):
     first, second = matrices
     assert not is_pair(requests((first.select(None, np.arange(30)), second), sums(), sums()))
+
+
+def test_matrices_with_few_entries_a_row_are_no_pair(matrices, monkeypatch):
+    stored = matrices[0].stored
+    for least, want in ((stored / 60, True), (stored / 60 + 0.1, False)):
+        monkeypatch.setattr(pair, "MANY", least)
+        assert is_pair(requests(matrices, sums(), sums())) == want
+
+
+def test_rows_that_store_little_count_for_what_is_looked_up_in(monkeypatch):
+    seen = []
+    update = pair.Pair.update
+
+    def spy(self, partials, shown, rows):
+        seen.append(rows.source_rows.size)
+        return update(self, partials, shown, rows)
+
+    monkeypatch.setattr(pair.Pair, "update", spy)
+    monkeypatch.setattr(sys.modules["scanpy_oom.passes.run"], "LARGEST_BLOCK", 20 * ENTRIES_PER_ROW)
+    matrix = to_oom(sparse.csr_matrix((3000, 3), dtype="f4")).transform(Elementwise("log1p"))
+    of_all = [sums(np.zeros(3000, dtype=int), 1) for _ in range(2)]
+    run(requests((matrix, matrix.transform(Elementwise("expm1"))), *of_all))
+    assert sum(seen) == 3000
+    assert max(seen) == 20

@@ -338,13 +338,14 @@ def test_all_components_of_real_counts_are_scanpy_s(pbmc3k, monkeypatch):
     np.testing.assert_allclose(lazy.uns["pca"]["variance"], exact, rtol=1e-6)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_no_numbers_are_refused_as_by_scikit_learn(value, monkeypatch):
+@pytest.mark.parametrize("zero_center", [True, False])
+@pytest.mark.parametrize(("value", "what"), [(np.nan, "NaN"), (np.inf, "infinity or a value too large")])
+def test_values_that_are_no_numbers_are_refused_as_by_scikit_learn(value, what, zero_center, monkeypatch):
     monkeypatch.setattr(_pca, "SMALL", 0)
     x = counts(60, 12)
     x.data[5] = value
-    with pytest.raises(ValueError, match="Input X contains"):
-        sc.pp.pca(annotated(oom(x)), n_comps=3)
+    with pytest.raises(ValueError, match=f"Input X contains {what}"):
+        sc.pp.pca(annotated(oom(x)), n_comps=3, zero_center=zero_center, svd_solver="arpack")
 
 
 @pytest.mark.parametrize("solver", [None, "arpack"])

@@ -19,7 +19,7 @@ from ..comparison import (
     assert_same_outcome,
     passes_of,
 )
-from ..matrices import counts, dense, oom, pair
+from ..matrices import annotated, counts, dense, oom, pair
 from .strategies import DTYPES, FORMATS, expression
 
 ARGUMENTS = [
@@ -74,6 +74,24 @@ def test_squares_of_a_masked_csc_matrix_are_rounded_as_in_scanpy(zero_center):
     x = sparse.csc_matrix(np.array([[0, 63.7, 0.1, 7.25, 5.5677643]], dtype="f4"))
     call = lambda a: sc.pp.scale(a, zero_center=zero_center, mask_obs="chosen")
     assert_same_outcome(call, x, before=prepared, rtol=1e-14, x_rtol=1e-14)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"zero_center": False}, {"mask_obs": "chosen"}], ids=str)
+def test_squares_of_a_csc_file_are_rounded_as_in_scanpy(tmp_path, arguments):
+    x = counts(300, 40).tocsc()
+    x.data *= np.float32(0.37)
+    adata = annotated(x)
+    prepared(adata)
+    adata.write_h5ad(tmp_path / "csc.h5ad", compression="gzip")
+    memory, lazy = (sc.read_h5ad(tmp_path / "csc.h5ad", backed=backed) for backed in (None, "oom"))
+    for each in (memory, lazy):
+        sc.pp.log1p(each)
+        sc.pp.scale(each, **arguments)
+    # squares that were rounded to single precision would be off by 1e-9
+    name = "std of chosen" if "mask_obs" in arguments else "std"
+    np.testing.assert_allclose(lazy.var[name], memory.var[name], rtol=1e-14)
+    in_memory = memory.X if isinstance(memory.X, np.ndarray) else memory.X.toarray()
+    np.testing.assert_allclose(dense(lazy.X), in_memory, rtol=2**-23)
 
 
 @settings(max_examples=100)

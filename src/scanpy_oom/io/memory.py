@@ -28,6 +28,8 @@ class MemorySource(Source):
     ----------
     matrix
         The matrix, which is not copied unless it is column-compressed, and must not change from here on.
+    format
+        Format of what it stands for, where that is not its own.
 
     Raises
     ------
@@ -41,7 +43,9 @@ class MemorySource(Source):
     compression = "none"
     location = "memory"
 
-    def __init__(self, matrix: sparse.spmatrix | sparse.sparray | NDArray[Any]) -> None:
+    def __init__(
+        self, matrix: sparse.spmatrix | sparse.sparray | NDArray[Any], format: Literal["csr", "csc"] | None = None
+    ) -> None:
         is_array = isinstance(matrix, np.ndarray) and matrix.ndim == 2
         if not (is_array or (sparse.issparse(matrix) and matrix.ndim == 2)) or not is_supported_dtype(matrix.dtype):
             msg = f"A sparse or dense matrix of numbers is expected, not {type(matrix).__name__}."
@@ -54,7 +58,7 @@ class MemorySource(Source):
         if not is_array:
             _check_arrays(self._matrix)
             self.holds_arrays = isinstance(matrix, sparse.sparray)
-            self.format = "csc" if self._matrix.format == "csc" else "csr"
+            self.format = format or ("csc" if self._matrix.format == "csc" else "csr")
             self._matrix = sparse.csr_matrix(matrix)
         self.nnz = int(matrix.size) if is_array else int(self._matrix.nnz)
         arrays = (matrix,) if is_array else (self._matrix.data, self._matrix.indices, self._matrix.indptr)

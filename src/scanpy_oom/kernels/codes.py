@@ -189,13 +189,9 @@ def decode_counts(
     row = 0
     for i in range(lengths.size):
         if wanted.size and not wanted[i]:
-            for _ in range(lengths[i]):
-                byte = np.uint64(code[at])
-                at += ONE
-                at_gap += np.uint64(byte >> count_bits == most_skipped)
-                if byte & most == most:
-                    at_large += TWO * np.uint64(counts[at_count] == FULL)
-                    at_count += ONE
+            n_aside, n_gaps, n_large = _aside(code[at : at + np.uint64(lengths[i])], counts[at_count:], layout.gap_bits)
+            at += np.uint64(lengths[i])
+            at_count, at_gap, at_large = at_count + n_aside, at_gap + n_gaps, at_large + TWO * n_large
             continue
         start, next_column = write, ZERO
         for _ in range(lengths[i]):
@@ -220,3 +216,18 @@ def decode_counts(
         out_lengths[row] = write - start
         row += 1
     return int(write)
+
+
+@nb.njit(nogil=True, cache=True)
+def _aside(entries: NDArray[np.uint8], counts: NDArray[np.uint8], gap_bits: int) -> tuple[Any, Any, Any]:
+    """Return how many counts, gaps and large counts of a row lie aside."""
+    count_bits = np.uint64(8 - gap_bits)
+    most_skipped, most = (ONE << np.uint64(gap_bits)) - ONE, (ONE << count_bits) - ONE
+    n_counts, n_gaps, n_large = ZERO, ZERO, ZERO
+    for entry in entries:
+        byte = np.uint64(entry)
+        n_gaps += np.uint64(byte >> count_bits == most_skipped)
+        if byte & most == most:
+            n_large += np.uint64(counts[n_counts] == FULL)
+            n_counts += ONE
+    return n_counts, n_gaps, n_large

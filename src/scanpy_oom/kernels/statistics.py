@@ -142,13 +142,13 @@ def group_table_sums(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     values: NDArray[np.floating],
-    table: NDArray[np.float64],
-    others: tuple[NDArray[np.int64], NDArray[np.float64]],
-    codes: NDArray[np.int64],
-    order: NDArray[np.int64],
+    tables: tuple[NDArray[np.float64], NDArray[np.float64]],
+    others: tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]],
+    single: bool,  # noqa: FBT001
+    groups: tuple[NDArray[np.int64], NDArray[np.int64]],
     out: NDArray[np.float64],
 ) -> None:
-    """Add to each column, within groups of rows, four numbers for each entry, which a table says for small counts.
+    """Add two numbers and their squares to each column, within groups of rows, that tables tell for small counts.
 
     So what becomes of counts is written nowhere: it is memory that sums of columns wait for.
 
@@ -156,37 +156,50 @@ def group_table_sums(
     ----------
     indptr, indices, values
         Block of rows, row-compressed.
-    table
-        `(n_rows, n, 4)`, or `(1, n, 4)` for all rows: what is added for 0, 1, ..., n - 1.
+    tables
+        Of either number, `(n_rows, n)`, or `(1, n)` for all rows: what it is for 0, 1, ..., n - 1.
     others
-        `(n_others,)` positions, ascending, of the values that are no such counts, and `(n_others, 4)` what is added
-        for them.
-    codes, order
-        As of :func:`group_moments`.
+        `(n_others,)` positions, ascending, of the values that are no such counts, and either number, `(n_others,)`.
+    single
+        Whether squares are rounded to single precision before they are added.
+    groups
+        `codes` and `order` of :func:`group_moments`.
     out
-        `(n_groups, n_columns, 4)`, added to.
+        `(n_groups, n_columns, 4)`, added to: sum and sum of squares of one, and of the other.
     """
-    missed, missed_terms = others
+    codes, order = groups
+    first_table, second_table = tables
+    missed, first_missed, second_missed = others
+    row = np.empty((first_table.shape[1], 4))
     for t in range(order.size):
         i = order[t]
         g = codes[i]
         if g < 0:
             continue
-        row = table[i if table.shape[0] > 1 else 0]
+        ones, twos = first_table[i if len(first_table) > 1 else 0], second_table[i if len(second_table) > 1 else 0]
+        for j in range(np.uint64(ones.size)):
+            row[j, 0], row[j, 1], row[j, 2], row[j, 3] = _with_squares(ones[j], twos[j], single)
         first, stop = indptr[i], indptr[i + 1]
         k = np.uint64(np.searchsorted(missed, first))
         while first < stop:
             end = min(missed[k], stop) if k < np.uint64(missed.size) else stop
             for p in range(np.uint64(first), np.uint64(end)):
-                _add_four(row[np.uint32(np.int32(values[p]))], out[g, np.uint32(indices[p])])
+                terms = row[np.uint32(np.int32(values[p]))]
+                _add_four((terms[0], terms[1], terms[2], terms[3]), out[g, np.uint32(indices[p])])
             if end < stop:
-                _add_four(missed_terms[k], out[g, np.uint32(indices[end])])
+                _add_four(_with_squares(first_missed[k], second_missed[k], single), out[g, np.uint32(indices[end])])
                 k += np.uint64(1)
             first = end + 1
 
 
 @nb.njit(nogil=True, cache=True)
-def _add_four(terms: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+def _with_squares(x: float, y: float, single: bool) -> tuple[float, float, float, float]:  # noqa: FBT001
+    xx, yy = x * x, y * y
+    return x, np.float64(np.float32(xx)) if single else xx, y, np.float64(np.float32(yy)) if single else yy
+
+
+@nb.njit(nogil=True, cache=True)
+def _add_four(terms: tuple[float, float, float, float], out: NDArray[np.float64]) -> None:
     # read before anything is written: so it is done to all at once
     a, b, c, d = out[0] + terms[0], out[1] + terms[1], out[2] + terms[2], out[3] + terms[3]
     out[0], out[1], out[2], out[3] = a, b, c, d

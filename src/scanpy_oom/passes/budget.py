@@ -20,9 +20,12 @@ LIBRARIES = 130_000_000
 BYTES_PER_ENTRY = 48
 """Bytes that one stored entry takes while its block is read, selected, transformed and reduced."""
 
+ENTRIES_PER_ROW = 16
+"""Entries that a row counts for at least: what is looked up in has its size, however little the row stores."""
+
 SMALLEST_BLOCK, LARGEST_BLOCK = 2**14, 2**20
-"""Entries of a block: enough that the calls around it, and sums of columns that leave the caches between two blocks, are
-a few percent of the time; beyond, little is gained for twice the memory."""
+"""Entries of a block: enough that the calls around it, and sums of columns that leave the caches between two blocks,
+are a few percent of the time; beyond, little is gained for twice the memory."""
 
 LARGE = 2**23
 """Bytes from which a partial result is large: then none is filled ahead of those that are waited for."""

@@ -51,7 +51,9 @@ def column_parts(matrix: OOMMatrix, entries: int) -> Iterator[OOMMatrix]:
         # values are held in the kernels' dtype; the chain goes by the dtype of the source
         part = selection.take(None, np.arange(first, last))
         chain = matrix.chain.take(None, np.arange(first, last))
-        yield OOMMatrix(MemorySource(stored), Selection(part.rows, None, (source.shape[0], last - first)), chain)
+        yield OOMMatrix(
+            MemorySource(stored, source.format), Selection(part.rows, None, (source.shape[0], last - first)), chain
+        )
 
 
 def _edges(offsets: NDArray[np.integer], columns: NDArray[np.intp], entries: int) -> Iterator[tuple[int, int]]:

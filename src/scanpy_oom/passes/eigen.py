@@ -104,7 +104,7 @@ class ExplicitGram(GramOperator):
         unpack_symmetric(packed, gram)
         del packed
         background = matrix.chain.background
-        column_sums, constant = class_sums.sum(axis=0), np.zeros(n_columns)
+        column_sums, constant = class_sums.sum(axis=0), 0.0
         if background is not None and center and len(background.values) == 1:
             constant = background.values[0]  # which centring takes off again, and so it is never added
         elif background is not None:
@@ -113,7 +113,9 @@ class ExplicitGram(GramOperator):
         mean = column_sums / n_rows
         super().__init__(matrix, mean + constant if center else None)
         self.column_mean = mean + constant
-        self.uncentered_trace = float(np.trace(gram) + (2 * column_sums + n_rows * constant) @ constant)
+        self.uncentered_trace = float(np.trace(gram))
+        if np.any(constant):  # infinite sums times zero are no number
+            self.uncentered_trace += float(((2 * column_sums + n_rows * constant) * constant).sum())
         if center:
             for band in _bands(gram):
                 gram[band] -= np.outer(column_sums[band], mean)

@@ -14,14 +14,15 @@ from .moments import GroupMoments
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from ..io.source import CSRBlock
     from .block import BlockReader
     from .plan import Rows
     from .run import Request
 
 __all__ = ["Pair"]
+
+MANY = 1000
+"""Entries of a row from which two matrices are summed in one loop, which works on the tables of each row beforehand."""
 
 
 class Pair:
@@ -53,7 +54,8 @@ class Pair:
         if not (type(first) is type(second) is GroupMoments and first.sums_like(second)):
             return None
         alike = one.selection.columns is other.selection.columns and all(reader.tabulates for reader in readers)
-        return cls((first, second), readers) if alike else None
+        n_entries = one.stored * one.shape[1] / max(one.source.shape[1], 1)
+        return cls((first, second), readers) if alike and n_entries >= MANY * one.shape[0] else None
 
     def partials(self) -> list[list[Any]]:
         """Return empty partial results."""
@@ -61,24 +63,21 @@ class Pair:
         both = first.empty_pair()
         return [[first.partial(both[:, :, :2])], [second.partial(both[:, :, 2:])]]
 
-    def update(self, partials: list[list[Any]], shown: CSRBlock, rows: Rows) -> None:
-        """Add what is stored in some rows to partial results."""
+    def update(self, partials: list[list[Any]], shown: CSRBlock, rows: Rows) -> int:
+        """Add what is stored in some rows to partial results, and return how many bytes were looked up in."""
         (partial,), _ = partials
         missed = BUFFERS.empty(shown.data.size, np.int64)
         missed = missed[: table_misses(shown.data, N_TABLE, missed)]
-        found = [reader.tabulate(shown, rows, missed) for reader in self._readers]
-        table, terms = (_with_squares(*both, single=partial.single) for both in zip(*found, strict=True))
-        codes, order = self._reductions[0].codes_of(rows.positions)
+        tables, others = zip(*(reader.tabulate(shown, rows, missed) for reader in self._readers), strict=True)
+        groups = self._reductions[0].codes_of(rows.positions)
         group_table_sums(
-            shown.indptr, shown.indices, shown.data, table, (missed, terms), codes, order, partial.moments.base
+            shown.indptr,
+            shown.indices,
+            shown.data,
+            tables,
+            (missed, *others),
+            partial.single,
+            groups,
+            partial.moments.base,
         )
-
-
-def _with_squares(first: NDArray[np.float64], second: NDArray[np.float64], *, single: bool) -> NDArray[np.float64]:
-    """Return values and squares of both, `(..., 4)`."""
-    out = np.empty((*np.broadcast_shapes(first.shape, second.shape), 4))
-    for k, values in enumerate((first, second)):
-        out[..., 2 * k] = values
-        with np.errstate(over="ignore", invalid="ignore"):
-            out[..., 2 * k + 1] = (values * values).astype(np.float32) if single else values * values
-    return out
+        return sum(array.nbytes for array in (*tables, missed, *others))

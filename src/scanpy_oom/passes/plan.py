@@ -60,7 +60,7 @@ class Plan:
     entries
         Entries that a block may hold; a row with more is a block of its own.
     least_entries
-        Entries that a row has at least, once it is transformed.
+        Entries that a row counts for at least: what it has once it is transformed, or what else is held for it.
     """
 
     def __init__(self, feed: Feed, selection: Selection, entries: int, least_entries: int = 0) -> None:

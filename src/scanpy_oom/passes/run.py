@@ -18,7 +18,7 @@ from ..settings import settings
 from . import record
 from .blas import one_blas_thread
 from .block import BlockReader, fetch
-from .budget import LARGEST_BLOCK, LIBRARIES, allot
+from .budget import ENTRIES_PER_ROW, LARGEST_BLOCK, LIBRARIES, allot
 from .choice import ColumnChoice
 from .columns import column_parts, reads_by_columns
 from .feedback import announce_compilation, progress, warn_user
@@ -92,7 +92,7 @@ class Pass:
                 reduction.prepare(request.matrix)
         workspace = sum(reduction.workspace_nbytes() for request in requests for reduction in request.reductions)
         self.share = allot(self.partial_nbytes, f"{what} of {self.lead!r}", workspace, self.largest_entries())
-        least_entries = max(request.matrix.chain.least_entries() for request in requests)
+        least_entries = max(ENTRIES_PER_ROW, *(request.matrix.chain.least_entries() for request in requests))
         self.plan = Plan(self.feed, self.lead.selection, self.share.entries, least_entries)
         self.staging = self._staging(staging)
         self.readers = [BlockReader(request.matrix, self.feed.columns) for request in requests]
@@ -198,8 +198,8 @@ class Pass:
             self.update(partials, self.read(rows))
             return
         shown, _ = self.fetch(rows)
-        self.pair.update(partials, shown, rows)
-        self.count(rows, shown.indices.nbytes + shown.data.nbytes)
+        looked_up = self.pair.update(partials, shown, rows)
+        self.count(rows, shown.indices.nbytes + shown.data.nbytes + looked_up)
 
     def task(self, start: int, stop: int) -> list[list[Any]]:
         """Fill the partial results of one task."""

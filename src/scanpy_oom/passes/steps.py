@@ -25,8 +25,9 @@ _STEPS = {getattr(np, name): k for k, name in enumerate(STEPS)}
 class ColumnSteps:
     """Instructions with one operand a column, or one for all, of a few ufuncs: those of :func:`scanpy.pp.scale`.
 
-    Each result is that of NumPy to the last bit: sums, differences, products and quotients of single-precision numbers
-    are the same whether they are computed in single precision, or in double and rounded then (Figueroa, 1995).
+    Each result is that of NumPy to the last bit, but for the sign of a zero that is compared with another: sums,
+    differences, products and quotients of single-precision numbers are the same whether they are computed in single
+    precision, or in double and rounded then (Figueroa, 1995).
 
     Parameters
     ----------
