@@ -8,15 +8,26 @@ import pytest
 
 from scanpy_oom import passes
 from scanpy_oom.passes import Reduction, Request, run
+from scanpy_oom.passes.pearson import PearsonModel
 
 N_CELLS, N_GENES, K = 8_000, 20_000, 50
 RNG = np.random.default_rng(0)
 DRAWN = np.sort(RNG.choice(1_000_000, 500_000, replace=False))
 
+
+def pearson_model():
+    """Make up a model with as many distinct totals as counts have."""
+    totals, sums = RNG.integers(500, 5_000, N_CELLS).astype(float), RNG.integers(1, 10_000, (1, N_GENES)).astype(float)
+    one_batch = np.zeros(N_CELLS, dtype=np.int64)
+    return PearsonModel(one_batch, totals, sums, sums.sum(axis=1), theta=100.0, clip=N_CELLS**0.5, single=False)
+
+
 CASES = {
     "AxisStatistics": lambda codes: passes.AxisStatistics(),
     "ClassSums": lambda codes: passes.ClassSums(),
+    "CollectSparse": lambda codes: passes.CollectSparse("benchmark"),
     "ColumnExtrema": lambda codes: passes.ColumnExtrema(),
+    "ColumnMeans": lambda codes: passes.ColumnMeans(),
     "DownsampleRows": lambda codes: passes.DownsampleRows(
         np.full(N_CELLS, 1000), seed=0, replace=False, sum_dtype=np.dtype(np.float32)
     ),
@@ -24,11 +35,14 @@ CASES = {
     "Gram": lambda codes: passes.Gram(),
     "GramProduct": lambda codes: passes.GramProduct(RNG.random((N_GENES, K)), None),
     "GroupClippedSums": lambda codes: passes.GroupClippedSums(codes, np.full((codes.max() + 1, N_GENES), 3.0)),
+    "GroupMedians": lambda codes: passes.GroupMedians(codes, codes.max() + 1),
     "GroupMoments": lambda codes: passes.GroupMoments(codes, codes.max() + 1),
     "GroupRanks": lambda codes: passes.GroupRanks(codes, codes.max() + 1),
     "GroupWelford": lambda codes: passes.GroupWelford(codes, codes.max() + 1),
     "HighlyExpressed": lambda codes: passes.HighlyExpressed(0.05),
     "LeftProduct": lambda codes: passes.LeftProduct(RNG.random((N_CELLS, K))),
+    "MapRows": lambda codes: passes.MapRows(lambda rows: np.asarray(rows.sum(axis=1)).ravel()),
+    "PearsonVariances": lambda codes: passes.PearsonVariances(pearson_model()),
     "RightProduct": lambda codes: passes.RightProduct(RNG.random((N_GENES, K))),
     "SetSums": lambda codes: passes.SetSums(RNG.random((N_GENES, 3)) < 0.05),
     "SingleTotal": lambda codes: passes.SingleTotal(),

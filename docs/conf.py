@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import metadata
+
+os.environ.pop("MPLBACKEND", None)  # the kernels of executed pages show figures, whatever the tests are set to
 
 info = metadata("scanpy-oom")
 

@@ -74,5 +74,17 @@ def test_a_test_is_held_to_its_limit(tmp_path):
     assert "assert np.float64(20000000.0) == 0" in said or "assert 20000000.0 == 0" in said
 
 
+def test_the_marker_is_that_of_pytest_memray_where_this_is_loaded(tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "from types import SimpleNamespace\n"
+        "def pytest_configure(config):\n"
+        "    config.pluginmanager.register(SimpleNamespace(), 'memray')\n"
+        "    config.addinivalue_line('markers', 'limit_memory(size, current_thread_only)')\n"
+    )
+    said = run(tmp_path, "-rA")
+    assert "PASSED test_users.py::test_takes_too_much" in said
+    assert "PASSED test_users.py::test_names_no_limit" in said
+
+
 def test_the_marker_is_explained(tmp_path):
     assert "limit_memory(size)" in run(tmp_path, "--markers")

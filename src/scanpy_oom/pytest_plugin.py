@@ -1,6 +1,7 @@
 """A limit on the memory that a test may take, for pytest: ``@pytest.mark.limit_memory("500 MB")``.
 
-Loaded by pytest wherever this package is installed; it imports what it needs when a test asks for it.
+Loaded by pytest wherever this package is installed; it imports what it needs when a test asks for it. Where
+pytest-memray is loaded, too, the marker is that of pytest-memray, which has the same name and counts allocations.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ __all__ = ["measure_memory", "pytest_configure", "pytest_runtest_call"]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tell pytest of the marker."""
+    if config.pluginmanager.hasplugin("memray"):
+        return
     config.addinivalue_line(
         "markers",
         "limit_memory(size): fail if the test raises the resident memory of its process by more than `size`, "
@@ -39,7 +42,7 @@ def measure_memory() -> Callable[[], AbstractContextManager[PeakMemory]]:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Hold a test to its limit."""
     marker = item.get_closest_marker("limit_memory")
-    if marker is None:
+    if marker is None or item.config.pluginmanager.hasplugin("memray"):
         return (yield)
     from .peak import PeakMemory
     from .settings import format_bytes, parse_bytes

@@ -37,13 +37,13 @@ def parse_bytes(value: int | float | str) -> int:
     if isinstance(value, int | float):
         size = float(value)
     else:
-        match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([a-z]*)\s*", value, flags=re.IGNORECASE)
+        match = re.fullmatch(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\d+)?)\s*([a-z]*)\s*", value, flags=re.IGNORECASE)
         if match is None or match[2].upper() not in _UNITS:
             msg = f"{value!r} is not a size; write bytes or a number with a unit, as in '2 GB' or '500 MiB'."
             raise ValueError(msg)
         size = float(match[1]) * _UNITS[match[2].upper()]
-    if not size > 0:
-        msg = f"A size must be positive, not {value!r}."
+    if not 0 < size < float("inf"):
+        msg = f"A size must be positive and finite, not {value!r}."
         raise ValueError(msg)
     return int(size)
 

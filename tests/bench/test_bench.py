@@ -9,7 +9,9 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from shutil import copyfile
 
+import h5py
 import matplotlib.pyplot as plt
 import pytest
 from packaging.version import Version
@@ -266,11 +268,14 @@ def test_all_steps_to_the_plots_run_out_of_memory(counts: Path, tmp_path: Path) 
         (["--cells", "many"], "'many' is no positive whole number"),
         (["--repeat", "0"], "'0' is no positive whole number"),
         (["--memory-limit", "lots"], "'lots' is not a size"),
+        (["--memory-limit", "1e999"], "must be positive and finite"),
+        (["--timeout", "nan"], "'nan' is no positive number of seconds"),
+        (["--timeout", "-1"], "'-1' is no positive number of seconds"),
         (["--join"], "--join needs"),
         (["a.h5ad", "--cells", "500"], "made without FILE"),
         (["a.h5ad", "b/a.h5ad"], "told apart by their names"),
         (["missing.h5ad"], "missing.h5ad"),
-        (["--cells", "10"], "at least 300 cells"),
+        (["--cells", "400,10"], "at least 300 cells"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -278,4 +283,25 @@ def test_what_cannot_be_run_is_refused_with_the_reason(arguments: list[str], sai
     done = bench(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
-    assert [path.name for path in tmp_path.rglob("*")] in ([], ["scanpy-oom-bench"])
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_every_file_is_looked_at_before_the_first_is_run_on(counts: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.h5ad"
+    copyfile(counts, strange)
+    with h5py.File(strange, "a") as file:
+        file["obs"].attrs["encoding-type"] = "table of the future"
+    for other, said in ((tmp_path / "missing.h5ad", "missing.h5ad"), (strange, "strange.h5ad cannot be read with")):
+        done = bench(counts, other, "--steps", "read", "--out", tmp_path / "out")
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
+def test_what_an_earlier_benchmark_left_is_not_compared(counts: Path, tmp_path: Path) -> None:
+    arguments = [counts, "--backends", "memory,oom", "--steps", "read", "--out", tmp_path]
+    assert bench(*arguments).returncode == 0
+    assert Results.read_json(tmp_path / "results.json").agreement
+    assert bench(*arguments, "--timeout", "0.1").returncode == 1
+    assert not Results.read_json(tmp_path / "results.json").agreement

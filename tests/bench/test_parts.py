@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scanpy_oom.bench.agreement import canonical_correlation, compare, smallest_correlation
-from scanpy_oom.bench.figures.scaling import exponent, fit_exponents
-from scanpy_oom.bench.recipe import NEEDS, STEPS, parse_steps, waiting_for
+from scanpy_oom.bench.figures.scaling import _short, exponent, fit_exponents
+from scanpy_oom.bench.recipe import NEEDS, STEPS, Recipe, parse_steps, waiting_for
 from scanpy_oom.bench.results import Agreement, Dataset, Results, Run, StepResult
+from scanpy_oom.bench.run import Order, events
 from scanpy_oom.bench.summary import cost, done_steps, excuse, scaled_steps, total
+from scanpy_oom.bench.table import format_totals
 from scanpy_oom.bench.watch import Limits, Watch, thin
+from scanpy_oom.bench.worker import MARK
 from scanpy_oom.peak import PeakMemory
 
 
@@ -71,6 +75,8 @@ def test_results_of_another_machine_or_another_set_of_the_same_name_are_not_join
     other.machine = {**other.machine, "cores": 64}
     with pytest.raises(ValueError, match="two machines"):
         Results.join([one, other])
+    other.machine, other.versions = one.machine, {"python": "4", "dask": "1"}
+    assert Results.join([one, other]).versions == {"python": "3 and 4", "dask": "1"}
     with pytest.raises(ValueError, match="stands for two data sets"):
         Results.join([one, results_of(run_of({"read": 1}, "memory"), cells={"d": 11})])
 
@@ -98,6 +104,17 @@ def test_backends_are_compared_on_the_steps_that_both_have_done() -> None:
     assert scaled_steps(["read", "qc"]) == ["read", "qc"]
 
 
+def test_results_without_a_machine_or_of_unknown_backends_are_not_read(tmp_path: Path) -> None:
+    results = results_of(run_of({"read": 1}, "numpy"))
+    results.write_json(tmp_path / "results.json")
+    with pytest.raises(ValueError, match=r"results\.json has runs of numpy; the backends are memory, oom"):
+        Results.read_json(tmp_path / "results.json")
+    results.runs, results.machine = [], {"processor": "p"}
+    results.write_json(tmp_path / "results.json")
+    with pytest.raises(ValueError, match="does not tell of its machine: cores, memory"):
+        Results.read_json(tmp_path / "results.json")
+
+
 # -- growth
 
 
@@ -114,6 +131,10 @@ def test_only_what_was_completed_is_fitted() -> None:
     assert [fit.backend for fit in fits] == ["oom"]
     assert fits[0].sizes == [100, 200, 400]
     assert (fits[0].memory, fits[0].time) == (pytest.approx(1), pytest.approx(1))
+
+
+def test_sizes_are_written_short() -> None:
+    assert [_short(n) for n in (400, 2_700, 30_000, 999_999, 1_300_000)] == ["400", "2.7k", "30k", "1M", "1.3M"]
 
 
 # -- agreement
@@ -143,6 +164,44 @@ def test_results_are_compared_on_the_cells_of_both(tmp_path: Path) -> None:
     assert record.genes == pytest.approx(1 / 3)
     assert record.components == pytest.approx(1)
     assert record.clusters == 1
+
+
+def test_cells_of_one_name_are_told_apart_by_their_order(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    files = {name: tmp_path / f"{name}.npz" for name in ("memory", "oom")}
+    np.savez(files["memory"], cells=np.array(["a", "a", "b", "b"]), pca=x)
+    np.savez(files["oom"], cells=np.array(["b", "a", "a"]), pca=x[[2, 0, 1]])
+    record = compare("d", "oom", "memory", files)
+    assert record.cells == 3 / 4
+    assert record.components == pytest.approx(1)
+
+
+def test_what_no_backend_has_found_does_not_agree(tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.npz" for name in ("memory", "oom")}
+    for file in files.values():
+        np.savez(file, cells=np.array(["a", "b"]))
+    results = results_of(run_of({"read": 1}), run_of({"read": 1}, "memory"))
+    results.agreement = [compare("d", "oom", "memory", files)]
+    assert results.agreement[0].genes is None
+    assert "| scanpy-oom | 100.00% | – | – | – | – |" in format_totals(results, results.datasets[0])
+
+
+# -- events
+
+
+def test_events_are_found_among_what_others_write() -> None:
+    log = StringIO()
+    lines = ["starting\n", f'half a line {MARK}{{"event": "begin"}}\n', f'{MARK}{{"event": "end"}}\n', "\n"]
+    assert [event["event"] for event in events(lines, log)] == ["begin", "end"]
+    assert log.getvalue() == "starting\nhalf a line \n"
+
+
+@pytest.mark.parametrize(
+    "variable", ["SCANPY_OOM_THREADS", "NUMBA_NUM_THREADS", "DASK_NUM_WORKERS", "RAYON_NUM_THREADS"]
+)
+def test_threads_are_set_for_every_backend(variable: str) -> None:
+    order = Order("d", "dask", Path("f"), Path("o"), ("read",), Recipe(), "g", threads=3)
+    assert order.environment[variable] == "3"
 
 
 # -- memory

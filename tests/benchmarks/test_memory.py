@@ -80,6 +80,12 @@ def test_a_baseline_of_another_size_is_refused(root, baseline, tmp_path):
     assert "other.json" in done.stderr
 
 
+def test_the_baseline_that_is_kept_is_not_written_with_another_size(root):
+    done = check(root, "--update")
+    assert done.returncode == 2
+    assert "name another with --baseline" in done.stderr
+
+
 def test_the_baseline_that_is_kept_names_all_steps(root):
     kept = json.loads((root / "benchmarks" / "baselines" / "memory.json").read_text())
     assert {"read", "qc", "hvg", "pca", "wilcoxon", "write"} <= kept["steps"].keys()

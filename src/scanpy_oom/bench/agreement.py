@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
 from .results import Agreement
@@ -31,10 +32,12 @@ def compare(dataset: str, backend: str, reference: str, files: Mapping[str, Path
         The `result.npz` of each.
     """
     with np.load(files[reference]) as a, np.load(files[backend]) as b:
-        _, left, right = np.intersect1d(a["cells"], b["cells"], assume_unique=True, return_indices=True)
-        record = Agreement(
-            dataset, backend, reference, cells=_shared(a["cells"], b["cells"]), genes=_shared(a["genes"], b["genes"])
-        )
+        cells, others = _numbered(a["cells"]), _numbered(b["cells"])
+        at = cells.get_indexer(others)
+        left, right = at[at >= 0], np.flatnonzero(at >= 0)
+        record = Agreement(dataset, backend, reference, cells=_shared(cells, others))
+        if "genes" in a and "genes" in b:
+            record.genes = _shared(pd.Index(a["genes"]), pd.Index(b["genes"]))
         if "pca" in a and "pca" in b and left.size:
             x, y = a["pca"][left].astype(float), b["pca"][right].astype(float)
             record.components, record.subspace = smallest_correlation(x, y), canonical_correlation(x, y)
@@ -43,10 +46,15 @@ def compare(dataset: str, backend: str, reference: str, files: Mapping[str, Path
     return record
 
 
-def _shared(a: NDArray[np.str_], b: NDArray[np.str_]) -> float:
+def _numbered(names: NDArray[np.str_]) -> pd.MultiIndex:
+    """Return each name with how often it came before: what has the same name is told apart by its order."""
+    return pd.MultiIndex.from_arrays([names, pd.Series(names).groupby(names).cumcount()])
+
+
+def _shared(a: pd.Index, b: pd.Index) -> float:
     """Return the share of the names in either that are in both; 1 if there are none."""
-    either = np.union1d(a, b).size
-    return np.intersect1d(a, b).size / either if either else 1.0
+    either = a.union(b).size
+    return a.intersection(b).size / either if either else 1.0
 
 
 def smallest_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -51,7 +51,7 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     limits.add_argument("--memory-limit", type=_size, metavar="SIZE", help="settings.memory_limit of scanpy-oom")
     limits.add_argument("--threads", type=_positive, metavar="N", help="threads of all backends")
     limits.add_argument("--max-memory", type=_size, metavar="SIZE", help="stop a backend that takes more")
-    limits.add_argument("--timeout", type=float, metavar="SECONDS", help="stop a backend that takes longer")
+    limits.add_argument("--timeout", type=_duration, metavar="SECONDS", help="stop a backend that takes longer")
     parser.add_argument(
         "--out", type=Path, default=Path("scanpy-oom-bench"), metavar="DIR", help="folder for the results (%(default)s)"
     )
@@ -129,6 +129,17 @@ def _positive(text: str) -> int:
         msg = f"{text!r} is no positive whole number"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
+
+
+def _duration(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 < seconds < float("inf"):
+        msg = f"{text!r} is no positive number of seconds"
+        raise argparse.ArgumentTypeError(msg)
+    return seconds
 
 
 def _size(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ..demo.data import inspect_counts, make_counts, make_small_like
+from ..demo.data import check_size, inspect_counts, make_counts, make_small_like
 from ..demo.display import Display, say
 from ..settings import settings
 from .agreement import compare
@@ -90,11 +90,14 @@ def run_bench(options: Options) -> int:
     UnsuitableInput, FileNotFoundError, IsADirectoryError, OOMError
         If the workflow cannot run on a file.
     """
+    files = [inspect_counts(file) for file in options.files]  # before any of them is run on
+    for cells in options.cells if not files else ():
+        check_size(cells, options.genes)
     options.out.mkdir(parents=True, exist_ok=True)
     results = Results(describe_machine(), describe_versions(), _settings(options))
     with TemporaryDirectory(prefix="scanpy-oom-bench-", dir=settings.scratch_dir) as folder:
         scratch, compiled = Path(folder), set[tuple[str, ...]]()
-        for counts, made in _data(options, scratch):
+        for counts, made in _data(options, files, scratch):
             stored = (counts.format, str(counts.dtype), counts.compression)
             if not options.cold and stored not in compiled:
                 _compile(options, counts, scratch)
@@ -136,12 +139,10 @@ def _settings(options: Options) -> dict[str, object]:
     }
 
 
-def _data(options: Options, scratch: Path) -> Iterator[tuple[Counts, int | None]]:
-    for file in options.files:
-        yield inspect_counts(file), None
-    if options.files:
-        return
-    for cells in options.cells:
+def _data(options: Options, files: Sequence[Counts], scratch: Path) -> Iterator[tuple[Counts, int | None]]:
+    for counts in files:
+        yield counts, None
+    for cells in options.cells if not files else ():
         path = (options.out if options.keep else scratch) / f"{cells}x{options.genes}.h5ad"
         yield inspect_counts(make_counts(path, n_cells=cells, n_genes=options.genes, seed=options.seed)), options.seed
 

@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from .backends import BACKENDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Agreement", "Dataset", "Results", "Run", "StepResult"]
 
 Status = Literal["done", "failed", "skipped"]
+
+MACHINE = ("processor", "cores", "memory", "system", "load_average")
+"""What is told of a machine at least; all but the last makes it what it is."""
 
 
 @dataclass
@@ -155,7 +160,7 @@ class Agreement:
     backend: str
     reference: str
     cells: float
-    genes: float
+    genes: float | None = None
     components: float | None = None
     subspace: float | None = None
     clusters: float | None = None
@@ -229,9 +234,16 @@ class Results:
                 })
                 for run in found.pop("runs")
             ]  # fmt: skip
+            if unknown := {run.backend for run in runs} - BACKENDS.keys():
+                msg = f"{path} has runs of {', '.join(sorted(unknown))}; the backends are {', '.join(BACKENDS)}."
+                raise ValueError(msg)
             datasets = [Dataset(**dataset) for dataset in found.pop("datasets")]
             agreement = [Agreement(**record) for record in found.pop("agreement")]
-            return cls(runs=runs, datasets=datasets, agreement=agreement, **found)
+            results = cls(runs=runs, datasets=datasets, agreement=agreement, **found)
+            if missing := [name for name in MACHINE if name not in results.machine]:
+                msg = f"{path} does not tell of its machine: {', '.join(missing)}."
+                raise ValueError(msg)
+            return results
         except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             msg = f"{path} is no result of `scanpy-oom bench` ({error!r})."
             raise ValueError(msg) from error
@@ -247,7 +259,7 @@ class Results:
             made on different machines.
         """
         first, *others = parts
-        joined = cls(first.machine, first.versions, first.settings)
+        joined = cls(first.machine, _versions(parts), {"joined": [part.settings for part in parts]})
         for part in (first, *others):
             if _model(part.machine) != _model(first.machine):
                 msg = f"Results of two machines are not joined: {_model(first.machine)} and {_model(part.machine)}."
@@ -268,5 +280,12 @@ class Results:
         return joined
 
 
+def _versions(parts: Sequence[Results]) -> dict[str, str]:
+    """Return the versions of all parts, several where they differ."""
+    names = dict.fromkeys(name for part in parts for name in part.versions)
+    found = {name: dict.fromkeys(part.versions[name] for part in parts if name in part.versions) for name in names}
+    return {name: " and ".join(numbers) for name, numbers in found.items()}
+
+
 def _model(machine: dict[str, Any]) -> Iterable[Any]:
-    return tuple(machine.get(name) for name in ("processor", "cores", "memory", "system"))
+    return tuple(machine[name] for name in MACHINE[:-1])

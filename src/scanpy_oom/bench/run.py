@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from .backends import BACKENDS
 from .results import Run, StepResult
 from .watch import Limits, Watch, thin
+from .worker import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import TextIO
 
     from ..demo.display import Display
     from .recipe import Recipe
@@ -24,6 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["Order", "measure"]
 
 _UNFINISHED = "it did not end"
+
+_THREADS = (
+    "SCANPY_OOM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "DASK_NUM_WORKERS",
+)
+"""Variables that set the threads of the backends, and of the libraries under them."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +85,7 @@ class Order:
         if self.memory_limit is not None:
             environment["SCANPY_OOM_MEMORY_LIMIT"] = self.memory_limit
         if self.threads is not None:
-            for name in ("SCANPY_OOM", "NUMBA_NUM", "OMP_NUM", "OPENBLAS_NUM"):
-                environment[f"{name}_THREADS"] = str(self.threads)
+            environment |= dict.fromkeys(_THREADS, str(self.threads))
         return environment
 
 
@@ -81,6 +93,8 @@ def measure(order: Order, display: Display | None = None) -> Run:
     """Run a backend, and return what it took. Whatever becomes of it is a record, not an error."""
     run = Run(order.dataset, order.backend, order.repeat)
     backend = BACKENDS[order.backend]
+    for left in ("result.npz", "written.h5ad"):  # of an earlier benchmark in the same folder
+        (order.out / left).unlink(missing_ok=True)
     if not backend.is_installed:
         reason = f"{backend.package} is not installed (pip install {backend.package})"
         run.steps = [StepResult(step, "failed" if step == "read" else "skipped", reason=reason) for step in order.steps]
@@ -92,12 +106,17 @@ def measure(order: Order, display: Display | None = None) -> Run:
     with (
         (order.out / "log.txt").open("w") as log,
         subprocess.Popen(
-            command, env=order.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
+            command,
+            env=order.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            encoding="utf-8",
         ) as process,
     ):
         watch = Watch(process, order.limits)
         try:
-            _Record(run, order, watch, display).follow(process.stdout or ())
+            _Record(run, order, watch, display).follow(events(process.stdout or (), log))
             code = process.wait()
         except BaseException:
             process.kill()  # no run goes on unwatched
@@ -108,15 +127,23 @@ def measure(order: Order, display: Display | None = None) -> Run:
     return run
 
 
+def events(lines: Iterable[str], log: TextIO) -> Iterator[dict[str, Any]]:
+    """Yield the events among what a process writes, and put down what else it writes, as while Python starts."""
+    for line in lines:
+        other, mark, event = line.partition(MARK)
+        log.write(other)
+        if mark:
+            yield json.loads(event)
+
+
 class _Record:
     """Takes down the events of a run."""
 
     def __init__(self, run: Run, order: Order, watch: Watch, display: Display | None) -> None:
         self.run, self.order, self.watch, self.display = run, order, watch, display
 
-    def follow(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            event = json.loads(line)
+    def follow(self, events: Iterable[dict[str, Any]]) -> None:
+        for event in events:
             match event:
                 case {"event": "begin", "imports": imports}:
                     self.run.imports = imports

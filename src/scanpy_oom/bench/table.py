@@ -99,7 +99,7 @@ def _agreement_row(record: Agreement) -> list[str]:
     return [
         BACKENDS[record.backend].label,
         f"{record.cells:.2%}",
-        f"{record.genes:.2%}",
+        "–" if record.genes is None else f"{record.genes:.2%}",
         *("–" if number is None else f"{number:.6f}" for number in numbers),
     ]
 

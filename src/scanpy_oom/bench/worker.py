@@ -1,18 +1,18 @@
 """One run of one backend in a fresh process, step by step.
 
-Run as ``python -m scanpy_oom.bench.worker``, with the order as JSON. Writes one JSON object per line to standard
-output; what others print goes to standard error. A step that raises an error is reported as failed, and those that
-need it are left out.
+Run as ``python -m scanpy_oom.bench.worker``, with the order as JSON. Writes events as a JSON text sequence (RFC 7464),
+a line each, to standard output; what others print, compiled code among them, goes to standard error. A step that raises
+an error is reported as failed, and those that need it are left out.
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 import time
 import traceback
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -28,25 +28,34 @@ if TYPE_CHECKING:
 
     from .backends.memory import Workflow
 
+MARK = "\x1e"
+"""Begins an event."""
+
 
 def main() -> None:
     """Do what the first argument orders."""
     order = json.loads(sys.argv[1])
     plt.switch_backend("agg")
-    channel = sys.stdout
-    with redirect_stdout(sys.stderr):
-        workflow = BACKENDS[order["backend"]].load()(
-            Path(order["file"]), Path(order["out"]), Recipe(**order["recipe"]), order["groups"]
-        )
-        report(channel, event="begin", imports=psutil.Process().memory_info().rss)
-        take_steps(workflow, order["steps"], channel)
-        if order["save"]:
-            workflow.save()
+    channel = take_channel()
+    workflow = BACKENDS[order["backend"]].load()(
+        Path(order["file"]), Path(order["out"]), Recipe(**order["recipe"]), order["groups"]
+    )
+    report(channel, event="begin", imports=psutil.Process().memory_info().rss)
+    not_done = take_steps(workflow, order["steps"], channel)
+    if order["save"] and "read" not in not_done:
+        workflow.save()
     report(channel, event="end", notes=workflow.notes())
 
 
-def take_steps(workflow: Workflow, steps: list[str], channel: TextIO) -> None:
-    """Take the steps, each measured."""
+def take_channel() -> TextIO:
+    """Return what was standard output, in whose place is standard error from now on."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+def take_steps(workflow: Workflow, steps: list[str], channel: TextIO) -> list[str]:
+    """Take the steps, each measured; return those that were not done."""
     not_done: list[str] = []
     for step in steps:
         if (need := waiting_for(step, steps, not_done)) is not None:
@@ -57,6 +66,7 @@ def take_steps(workflow: Workflow, steps: list[str], channel: TextIO) -> None:
         if (reason := take(workflow.step(step), step, channel)) is not None:
             report(channel, event="failed", step=step, reason=reason, at=time.monotonic())
             not_done.append(step)
+    return not_done
 
 
 def take(function: Callable[[], None], step: str, channel: TextIO) -> str | None:
@@ -100,7 +110,7 @@ def bytes_read(process: psutil.Process) -> int | None:
 
 def report(channel: TextIO, **what: Any) -> None:
     """Send one event to the parent."""
-    channel.write(json.dumps(what) + "\n")
+    channel.write(f"{MARK}{json.dumps(what)}\n")
     channel.flush()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import anndata as ad
 import numpy as np
+from anndata._io.specs.registry import IORegistryError
 
 from ..dispatch.readers import read_h5ad
 from ..matrix import OOMMatrix
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Literal
 
-__all__ = ["Counts", "UnsuitableInput", "inspect_counts", "make_counts", "make_small_like"]
+__all__ = ["Counts", "UnsuitableInput", "check_size", "inspect_counts", "make_counts", "make_small_like"]
 
 FEWEST_CELLS, FEWEST_GENES = 100, 500  # below, filtering and 50 principal components leave nothing to look at
 SAMPLE = 200  # rows whose values are looked at
@@ -73,9 +74,13 @@ def inspect_counts(path: Path) -> Counts:
     FileNotFoundError, IsADirectoryError, NotAnH5adError, CorruptFileError
         As `read_h5ad` has it.
     UnsuitableInput
-        If X is absent, too small, or holds no counts.
+        If something in it is of a kind that anndata does not read, or if X is absent, too small, or holds no counts.
     """
-    adata = read_h5ad(path)
+    try:
+        adata = read_h5ad(path)
+    except IORegistryError as error:
+        msg = f"{path} cannot be read with anndata {ad.__version__}: {error}"
+        raise UnsuitableInput(msg) from error
     if not isinstance(adata.X, OOMMatrix):
         found = f"layers {', '.join(adata.layers)}" if adata.layers else "no layers either"
         msg = f"{path} has no matrix of numbers in X ({found}); the demo needs counts there."
@@ -108,6 +113,19 @@ def inspect_counts(path: Path) -> Counts:
     )
 
 
+def check_size(n_cells: int, n_genes: int) -> None:
+    """Make sure that a matrix that is to be made is large enough.
+
+    Raises
+    ------
+    UnsuitableInput
+        If it is not.
+    """
+    if n_cells < MIN_CELLS or n_genes < MIN_GENES:
+        msg = f"The demo's matrix has at least {MIN_CELLS} cells and {MIN_GENES} genes, not {n_cells} and {n_genes}."
+        raise UnsuitableInput(msg)
+
+
 def make_counts(path: Path, *, n_cells: int, n_genes: int, seed: int) -> Path:
     """Make a realistic matrix, showing the progress.
 
@@ -116,9 +134,7 @@ def make_counts(path: Path, *, n_cells: int, n_genes: int, seed: int) -> Path:
     UnsuitableInput
         If it would be too small.
     """
-    if n_cells < MIN_CELLS or n_genes < MIN_GENES:
-        msg = f"The demo's matrix has at least {MIN_CELLS} cells and {MIN_GENES} genes, not {n_cells} and {n_genes}."
-        raise UnsuitableInput(msg)
+    check_size(n_cells, n_genes)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Display(f"making {n_cells:,} cells", n_cells) as display:
         write_atlas(path, n_cells=n_cells, n_genes=n_genes, seed=seed, progress=display.advance)

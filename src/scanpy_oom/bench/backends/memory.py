@@ -120,7 +120,9 @@ class Workflow:
     def save(self) -> None:
         """Keep what is compared with other backends. Not one of the measured steps."""
         adata = self.adata
-        found = {"cells": adata.obs_names.to_numpy(dtype=str), "genes": self._genes().astype(str)}
+        found = {"cells": adata.obs_names.to_numpy(dtype=str)}
+        if "highly_variable" in adata.var:  # before the step `subset` and after it
+            found["genes"] = adata.var_names[adata.var["highly_variable"].to_numpy(bool)].to_numpy(dtype=str)
         if "X_pca" in adata.obsm:
             found["pca"] = np.asarray(adata.obsm["X_pca"])
         if "leiden" in adata.obs:
@@ -130,8 +132,3 @@ class Workflow:
     def notes(self) -> list[str]:
         """Return what is to be known of the run."""
         return []
-
-    def _genes(self) -> np.ndarray:
-        """Return the variable genes, before the step `subset` and after it."""
-        var = self.adata.var
-        return var.index[var["highly_variable"].to_numpy(bool)].to_numpy() if "highly_variable" in var else np.array([])

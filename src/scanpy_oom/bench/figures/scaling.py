@@ -143,11 +143,18 @@ def _cross(axes: Axes, results: Results) -> None:
                 )  # fmt: skip
 
 
+def _short(size: int) -> str:
+    """Write a number of cells in few characters."""
+    if size < 1000:
+        return f"{size}"
+    return f"{size / 1e3:.3g}k" if size < 999_500 else f"{size / 1e6:.3g}M"
+
+
 def _frame(axes: Axes, sizes: Sequence[int]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("Cells")
-    axes.set_xticks(sizes, [f"{size // 1000:,}k" if size < 1_000_000 else f"{size / 1e6:g}M" for size in sizes])
+    axes.set_xticks(sizes, [_short(size) for size in sizes])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_tick_params(which="minor", length=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
