@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import scanpy_oom
 from scanpy_oom.errors import CorruptFileError
 from scanpy_oom.io.array import StoredArray
 from scanpy_oom.io.convert import CheckIndices, ToValues
@@ -67,6 +68,21 @@ def test_chunks_that_are_not_needed_are_not_fetched(tmp_path):
     array = _open(path)
     array.read(row_runs(np.array([5, 350, 351, 399]), 1000))
     assert array.chunks.file.counter.total == 2 * 800
+
+
+@pytest.mark.parametrize("late", range(4))
+def test_however_far_behind_a_reader_is_each_chunk_is_fetched_once(tmp_path, monkeypatch, late):
+    monkeypatch.setattr("scanpy_oom.io.array._CACHE_NBYTES", 0)
+    monkeypatch.setattr(scanpy_oom.settings, "_n_threads", 2)
+    path = tmp_path / "some.h5"
+    with h5py.File(path, "w") as h5:
+        h5.create_dataset("a", data=np.arange(1000.0), chunks=(100,))
+    array = _open(path)
+    assert array.n_readers == 2
+    blocks = [slice(start, start + 130) for start in range(0, 1000, 130)]
+    for block in [*blocks[:late], *blocks[late + 1 :], blocks[late]]:
+        np.testing.assert_array_equal(array.read(row_runs(block, 1000)), np.arange(1000)[block])
+    assert array.chunks.file.counter.total == 8000
 
 
 def test_chunk_that_neighbours_share_is_fetched_once(tmp_path):

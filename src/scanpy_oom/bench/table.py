@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from .backends import BACKENDS
@@ -43,7 +44,8 @@ def format_steps(results: Results, dataset: str) -> str:
     row = ["**together**"]
     for backend in backends:
         runs, done = results.of(dataset, backend), done_steps(results, dataset, backend)
-        row += [_seconds(total(runs, done, "seconds")), _megabytes(total(runs, done, "peak"))]
+        part = "" if len(done) == len(rows) else f" ({len(done)} of {len(rows)} steps)"
+        row += [_seconds(total(runs, done, "seconds")) + part, _megabytes(total(runs, done, "peak"))]
     return _table(head, [*rows, row]) + "\n"
 
 
@@ -160,5 +162,5 @@ def _times(figure: Figure | None, ours: Figure | None) -> str:
 
 
 def _one_line(reason: str | None) -> str:
-    text = " ".join((reason or "").split())
+    text = " ".join(re.sub(r"\S*[/\\]site-packages[/\\]", "", reason or "").split())  # paths of one machine
     return text if len(text) <= 200 else f"{text[:200]} ..."

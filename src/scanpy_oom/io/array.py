@@ -8,8 +8,8 @@ import numpy as np
 
 from ..settings import settings
 from .buffers import BUFFERS
-from .cache import LRUCache
 from .runs import Pieces, Runs
+from .shared import SharedChunks
 
 if TYPE_CHECKING:
     import h5py
@@ -37,6 +37,11 @@ class StoredArray:
         What `convert` returns.
     convert
         What is done to each chunk where it is decoded, while it is in the processor's cache.
+
+    Attributes
+    ----------
+    n_readers
+        Threads that may read pieces at once, so that each chunk is still decoded once.
     """
 
     def __init__(self, file: SourceFile, dataset: h5py.Dataset, dtype: np.dtype[Any], convert: Conversion) -> None:
@@ -44,12 +49,14 @@ class StoredArray:
         self.dtype = dtype
         self._convert = convert
         self._bounds = convert.bounds(self.chunks.stored_dtype)
-        # Neighbouring reads share the chunk on their border, and each thread is somewhere else.
+        # Neighbouring reads share the chunk on their border. Each thread may wait for others at both ends of the block
+        # that it reads, and where it began.
         chunk_nbytes = self.chunks.chunk_shape[0] * dtype.itemsize
-        capacity = max(_CACHE_NBYTES, (settings.n_threads + 1) * chunk_nbytes)
+        capacity = max(_CACHE_NBYTES, 3 * settings.n_threads * chunk_nbytes)
         if capacity > _CACHE_NBYTES:
             capacity = max(min(capacity, settings.memory_limit // _SHARE), 2 * chunk_nbytes)
-        self._cache: LRUCache[NDArray[Any]] = LRUCache(capacity)
+        self._shared = SharedChunks(capacity)
+        self.n_readers = max(1, capacity // (3 * max(chunk_nbytes, 1)))
 
     def __len__(self) -> int:
         return self.chunks.shape[0]
@@ -88,7 +95,7 @@ class StoredArray:
     def _read_part(self, i: int, start: int, stop: int, out: NDArray[Any]) -> None:
         """Copy what lies between `start` and `stop` out of a chunk, which is kept for whoever reads the rest."""
         origin = i * self.chunks.chunk_shape[0]
-        values = self._chunk(i, keep=True)[max(start - origin, 0) : stop - origin]
+        values = self._shared.part(i, max(start - origin, 0), stop - origin, lambda: self._decode(i))
         at = max(origin - start, 0)
         out[at : at + len(values)] = values
 
@@ -97,7 +104,7 @@ class StoredArray:
         size = self.chunks.chunk_shape[0]
         fetched = first
         for i in range(first, stop):
-            values = self._cache.get(i)
+            values = self._shared.get(i)
             if values is not None:
                 self._fetch(fetched, i, out[(fetched - first) * size : (i - first) * size])
                 at, fetched = (i - first) * size, i + 1
@@ -118,8 +125,8 @@ class StoredArray:
 
     def _chunk(self, i: int, *, keep: bool) -> NDArray[Any]:
         if keep:
-            return self._cache.get_or_make(i, lambda: _with_size(self._decode(i)))
-        values = self._cache.get(i)
+            return self._shared.get_or_make(i, lambda: self._decode(i))
+        values = self._shared.get(i)
         return self._decode(i) if values is None else values
 
     def _decode(self, i: int) -> NDArray[Any]:
@@ -130,12 +137,8 @@ class StoredArray:
 
     def close(self) -> None:
         """Release what reading keeps."""
-        self._cache.clear()
+        self._shared.clear()
         self.chunks.close()
-
-
-def _with_size(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    return values, values.nbytes
 
 
 def wrong_offsets(indptr: NDArray[Any], nnz: int) -> str | None:

@@ -57,6 +57,13 @@ class LRUCache(Generic[T]):
                 self.nbytes -= dropped
             self._holding.set(self.nbytes)
 
+    def drop(self, key: Hashable) -> None:
+        """Let go of the value of `key`, if there is one."""
+        with self._lock:
+            if key in self._entries:
+                self.nbytes -= self._entries.pop(key)[1]
+                self._holding.set(self.nbytes)
+
     def get_or_make(self, key: Hashable, make: Callable[[], tuple[T, int]]) -> T:
         """Give the value of `key`; if there is none, that of `make`, with its bytes, which one thread alone calls."""
         with self._lock:

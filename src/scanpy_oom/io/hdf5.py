@@ -128,6 +128,11 @@ class CompressedArrays:
         """Name of the compression of the values."""
         return self._data.chunks.pipeline.compression
 
+    @property
+    def n_readers(self) -> int:
+        """Threads that may read runs of rows at once, so that each chunk is still decoded once."""
+        return min(self._data.n_readers, self._indices.n_readers)
+
     def offsets(self) -> NDArray[np.int32] | NDArray[np.int64]:
         """Give the verified `indptr`, in the narrowest type that holds it."""
         with self._lock:
@@ -209,6 +214,7 @@ class CSRSource(HDF5Source):
         self.nnz = self._arrays.nnz
         self.nbytes = self._arrays.nbytes
         self.compression = self._arrays.compression
+        self.n_readers = self._arrays.n_readers
 
     def row_offsets(self) -> NDArray[np.int32] | NDArray[np.int64]:
         """Count the stored entries that precede each row."""

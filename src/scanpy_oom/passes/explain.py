@@ -171,8 +171,7 @@ class _Planner:
             n_blocks = max(len(tasks), -(-n_entries // share.entries))
         n_bytes, certain = 0, True
         if isinstance(feed, SourceFeed):
-            n_blocks_at_once = 1 if share.n_threads == 1 else n_blocks
-            n_bytes, certain = row_extent(coming.lead.source, plan.rows, n_blocks_at_once)
+            n_bytes, certain = row_extent(coming.lead.source, plan.rows, n_blocks, share.n_threads)
             certain &= not (self._fetched and n_bytes)  # some of it may still be at hand
             self._fetched = True
         coming_stage = isinstance(feed, _ComingStage)

@@ -41,7 +41,7 @@ class Extent(NamedTuple):
     certain: bool
 
 
-def row_extent(source: Source, rows: NDArray[np.intp] | None, n_blocks: int) -> Extent:
+def row_extent(source: Source, rows: NDArray[np.intp] | None, n_blocks: int, n_threads: int) -> Extent:
     """Return what a pass fetches for rows that it reads whole.
 
     Parameters
@@ -50,32 +50,32 @@ def row_extent(source: Source, rows: NDArray[np.intp] | None, n_blocks: int) -> 
         What is read.
     rows
         Row numbers, not decreasing; None for all.
-    n_blocks
-        Blocks between whose reads the chunk on the border of two of them must be kept for it to be fetched once: 1 if
-        they are read one after the other.
+    n_blocks, n_threads
+        In how many blocks they are read, and by how many threads.
     """
     n_rows = source.shape[0]
     if source.path is None:
         return Extent(0, certain=True)
     if isinstance(source, JoinedSource):
-        return _joined(source, rows, n_blocks)
+        return _joined(source, rows, n_blocks, n_threads)
     if isinstance(source, CSRSource):
-        return _compressed(source, source.row_offsets(), rows, n_blocks)
+        once = n_threads <= (source.n_readers if rows is None else 1)
+        return _compressed(source, source.row_offsets(), rows, 1 if once else n_blocks)
     if isinstance(source, CSCSource):
         return Extent(0 if source.has_rows else source.nbytes + _indices_nbytes(source), certain=source.has_rows)
     if rows is None:
-        return Extent(source.nbytes, certain=n_blocks == 1 and not source.bytes_read)
+        return Extent(source.nbytes, certain=n_threads == 1 and not source.bytes_read)
     bands = -(-n_rows // source.row_alignment)
     touched = np.unique(rows // source.row_alignment).size
     return Extent(source.nbytes * touched // max(bands, 1), certain=False)
 
 
-def _joined(source: JoinedSource, rows: NDArray[np.intp] | None, n_blocks: int) -> Extent:
+def _joined(source: JoinedSource, rows: NDArray[np.intp] | None, n_blocks: int, n_threads: int) -> Extent:
     nbytes, certain = 0, True
     for k, own in source.split(rows):
         matrix = source.parts[k].matrix
         if isinstance(choose_feed([matrix]), SourceFeed):
-            extent = row_extent(matrix.source, source.parts[k].source_rows(own), n_blocks)
+            extent = row_extent(matrix.source, source.parts[k].source_rows(own), n_blocks, n_threads)
             nbytes, certain = nbytes + extent.nbytes, certain and extent.certain
     return Extent(nbytes, certain)
 
@@ -89,6 +89,7 @@ def column_extent(source: CSCSource, columns: NDArray[np.intp] | None) -> Extent
 def _compressed(
     source: CSRSource | CSCSource, offsets: NDArray[np.integer], major: NDArray[np.intp] | None, n_blocks: int
 ) -> Extent:
+    """Return what is fetched; `n_blocks` are those between whose reads the chunk on a border must be kept."""
     if major is None:
         starts, stops = offsets[:1], offsets[-1:]
     else:
