@@ -159,16 +159,16 @@ def main() -> int:
         return 0
     if args.update and args.baseline == BASELINE and (args.cells, args.genes) != (N_CELLS, N_GENES):
         parser.error("the baseline of the repository is of its own size: name another with --baseline")
-    found = measure(args.cells, args.genes, args.runs, args.prelude)
     size = {"cells": args.cells, "genes": args.genes, "memory_limit": LIMIT, "threads": N_THREADS}
-    if args.update:
+    baseline = None if args.update else json.loads(args.baseline.read_text())
+    if baseline is not None and baseline["size"] != size:
+        sys.stderr.write(f"{args.baseline} is of {baseline['size']}, and this is {size}.\n")
+        return 2
+    found = measure(args.cells, args.genes, args.runs, args.prelude)
+    if baseline is None:
         args.baseline.write_text(json.dumps({"size": size, "steps": found}, indent=2) + "\n")
         sys.stdout.write(table({}, found) + "\n")
         return 0
-    baseline = json.loads(args.baseline.read_text())
-    if baseline["size"] != size:
-        sys.stderr.write(f"{args.baseline} is of {baseline['size']}, and this is {size}.\n")
-        return 2
     sys.stdout.write(table(baseline["steps"], found) + "\n")
     grown = growth(baseline["steps"], found)
     sys.stderr.write("".join(line + "\n" for line in grown))

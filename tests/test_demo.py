@@ -18,7 +18,7 @@ from scanpy_oom.cli import main
 from scanpy_oom.demo import atlas, steps
 from scanpy_oom.demo.atlas import write_atlas
 from scanpy_oom.demo.compare import Check, compare_results
-from scanpy_oom.demo.data import inspect_counts, make_small_like
+from scanpy_oom.demo.data import GROUP, inspect_counts, make_sample
 from scanpy_oom.demo.figure import save_figure
 from scanpy_oom.demo.report import Comparison, format_report, ratio
 from scanpy_oom.demo.run import Outcome, StepCost, run_workflow
@@ -218,8 +218,23 @@ def test_kernels_are_compiled_for_a_file_as_it_is_stored(
     adata.write_h5ad(tmp_path / "x.h5ad", compression="lzf")
     counts = inspect_counts(tmp_path / "x.h5ad")
     assert (counts.format, counts.dtype, counts.compression) == (as_stored, dtype, "lzf")
-    like = inspect_counts(make_small_like(counts, tmp_path / "like.h5ad"))
-    assert (like.format, like.dtype, like.compression) == (counts.format, counts.dtype, counts.compression)
+    sample = inspect_counts(make_sample(counts, tmp_path / "sample.h5ad"))
+    assert (sample.format, sample.dtype, sample.compression) == (counts.format, counts.dtype, counts.compression)
+    assert sample.categories == [GROUP]
+
+
+def test_a_sample_has_cells_from_everywhere_and_those_with_few_entries(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scanpy_oom.demo.data.SAMPLE_CELLS", 100)
+    monkeypatch.setattr("scanpy_oom.demo.data.MIN_CELLS", 1)
+    whole = ad.read_h5ad(small)
+    sample = ad.read_h5ad(make_sample(inspect_counts(small), tmp_path / "sample.h5ad"))
+    assert 90 <= sample.n_obs <= 100
+    assert sample.var_names.equals(whole.var_names)
+    lengths = np.diff(whole.X.indptr)
+    assert np.isin(np.sort(lengths)[:10], np.diff(sample.X.indptr)).all()
+    assert np.array_equal(sample.X[-1].toarray(), whole.X[-1].toarray())
 
 
 # -- the comparison

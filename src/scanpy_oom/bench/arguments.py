@@ -45,7 +45,9 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     what.add_argument("--flavor", choices=FLAVORS, help="how variable genes are chosen, instead of the recipe's")
     what.add_argument("--repeat", type=_positive, default=1, metavar="N", help="runs of each backend (%(default)s)")
     what.add_argument(
-        "--cold", action="store_true", help="do without the run on a tiny matrix that has kernels compiled beforehand"
+        "--cold",
+        action="store_true",
+        help="do without the run on a sample of the cells that has kernels compiled beforehand",
     )
     limits = parser.add_argument_group("limits")
     limits.add_argument("--memory-limit", type=_size, metavar="SIZE", help="settings.memory_limit of scanpy-oom")

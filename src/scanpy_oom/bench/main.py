@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ..demo.data import check_size, inspect_counts, make_counts, make_small_like
+from ..demo.data import GROUP, check_size, inspect_counts, make_counts, make_sample
 from ..demo.display import Display, say
 from ..settings import settings
 from .agreement import compare
@@ -55,7 +55,7 @@ class Options:
     memory_limit, threads
         Settings of scanpy-oom; `None` for its own. The number of threads holds for the others, too.
     cold
-        Whether to do without a first run on a tiny matrix, which has kernels compiled.
+        Whether to do without a first run on a sample of the cells, which has kernels compiled.
     out
         Folder for what is left behind.
     keep
@@ -193,22 +193,22 @@ def _describe(counts: Counts, made: int | None) -> Dataset:
 
 
 def _compile(options: Options, counts: Counts, scratch: Path) -> None:
-    """Run every backend on a tiny matrix, so that nothing that is kept compiled is compiled while it is measured."""
+    """Run every backend on a sample, so that nothing that is kept compiled is compiled while it is measured."""
     orders = [
         Order(
-            dataset="small",
+            dataset="sample",
             backend=backend,
-            file=scratch / "small.h5ad",
-            out=scratch / f"small-{backend}",
+            file=scratch / "sample.h5ad",
+            out=scratch / f"sample-{backend}",
             steps=[step for step in options.steps if step not in NOT_COMPILED],
-            recipe=Recipe(flavor=options.recipe.flavor, n_top_genes=500),
-            groups="cell_type",
+            recipe=options.recipe,
+            groups=GROUP,
             threads=options.threads,
             save=False,
         )
         for backend in options.backends
     ]
-    make_small_like(counts, scratch / "small.h5ad")
+    make_sample(counts, scratch / "sample.h5ad")
     with Display("compiling kernels", 1, "once per installation") as display, ThreadPoolExecutor(2) as pool:
         list(pool.map(measure, orders))
         display.advance(1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 from anndata._io.specs.registry import IORegistryError
 
 from ..dispatch.readers import read_h5ad
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Literal
 
-__all__ = ["Counts", "UnsuitableInput", "check_size", "inspect_counts", "make_counts", "make_small_like"]
+__all__ = ["GROUP", "Counts", "UnsuitableInput", "check_size", "inspect_counts", "make_counts", "make_sample"]
 
 FEWEST_CELLS, FEWEST_GENES = 100, 500  # below, filtering and 50 principal components leave nothing to look at
 SAMPLE = 200  # rows whose values are looked at
+SAMPLE_CELLS, SAMPLE_NBYTES = 2_000, 10**8  # of a sample: at most, and were it dense
+GROUP = "group"
 
 
 class UnsuitableInput(ValueError):  # noqa: N818
@@ -141,11 +144,23 @@ def make_counts(path: Path, *, n_cells: int, n_genes: int, seed: int) -> Path:
     return path
 
 
-def make_small_like(counts: Counts, path: Path) -> Path:
-    """Make the smallest matrix that is stored as `counts` is: what is compiled for one serves the other."""
-    write_atlas(path, n_cells=MIN_CELLS, n_genes=MIN_GENES)
-    small = ad.read_h5ad(path)
-    values = small.X.astype(counts.dtype)
-    small.X = values.toarray() if counts.format == "dense" else values.asformat(counts.format)
-    small.write_h5ad(path, compression=counts.compression if counts.compression in {"gzip", "lzf"} else None)
+def make_sample(counts: Counts, path: Path) -> Path:
+    """Write some of the cells as they are stored: what is compiled for these serves all.
+
+    Cells with few entries are among them, which filters are likely to leave out, as some of all. The column `GROUP` of
+    obs has two groups.
+    """
+    adata = read_h5ad(counts.path)
+    n_obs, n_vars = counts.shape
+    n = min(n_obs, max(MIN_CELLS, min(SAMPLE_CELLS, SAMPLE_NBYTES // (n_vars * counts.dtype.itemsize))))
+    rows = np.linspace(0, n_obs - 1, n).astype(int)
+    if counts.format == "csr":
+        shortest = np.argsort(np.diff(adata.X.source.row_offsets()), kind="stable")[: n // 10]
+        rows = np.union1d(rows[n // 10 :], shortest)
+    values = adata.X[np.unique(rows)]
+    values = np.asarray(values) if counts.format == "dense" else values.asformat(counts.format)
+    obs = pd.DataFrame({GROUP: pd.Categorical(np.where(np.arange(values.shape[0]) % 2, "a", "b"))})
+    obs.index = obs.index.astype(str)
+    sample = ad.AnnData(values, obs=obs, var=adata.var[[]])
+    sample.write_h5ad(path, compression=counts.compression if counts.compression in {"gzip", "lzf"} else None)
     return path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..settings import settings
 from .compare import compare_results
-from .data import inspect_counts, make_counts, make_small_like
+from .data import GROUP, inspect_counts, make_counts, make_sample
 from .display import Display, say
 from .figure import save_figure
 from .report import AS_THEY_ARE, Comparison, describe_failure, format_report
@@ -93,20 +93,20 @@ def _announce(counts: Counts, plan: Plan) -> None:
 
 
 def _compile_kernels(counts: Counts, scratch: Path) -> float:
-    """Run both ways on a tiny matrix, so that nothing is compiled while it is measured.
+    """Run both ways on a sample, so that nothing is compiled while it is measured.
 
     Returns
     -------
     Seconds that compiling this package's kernels took; 0 if the cache had them.
     """
-    file = make_small_like(counts, scratch / "small.h5ad")
-    plan = Plan(tuple(step for step in STEPS if step not in {*AS_THEY_ARE, "plot"}), "cell_type")
+    file = make_sample(counts, scratch / "sample.h5ad")
+    plan = Plan(tuple(step for step in STEPS if step not in {*AS_THEY_ARE, "plot"}), GROUP)
     with Display("compiling kernels", 1, "once per installation") as display, ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(lambda mode: run_workflow(mode, file, scratch / mode, plan), LABELS))
         display.advance(1)
     for outcome in outcomes:
         if outcome.failure:
-            say(f"note: on a tiny matrix, {describe_failure(outcome)}")
+            say(f"note: on a sample, {describe_failure(outcome)}")
     return sum(outcome.compile_seconds for outcome in outcomes)
 
 

@@ -45,7 +45,7 @@ def save_timeline(stem: Path, results: Results, dataset: Dataset) -> Iterator[Pa
         for axes, run in zip(panels, runs, strict=True):
             _draw(axes, run, longest)
         panels[0].set_xlim(0, longest * 1.005)
-        panels[0].set_ylim(0, 1.08 * max(above for run in runs for _, above in run.memory) / 1e6)
+        panels[0].set_ylim(0, 1.2 * max(above for run in runs for _, above in run.memory) / 1e6)  # names above curves
         panels[-1].set_xlabel("Time (s)")
         figure.supylabel("Memory above imports (MB)", fontsize=8.5)
         yield from style.save(figure, stem)
@@ -67,7 +67,7 @@ def _draw(axes: Axes, run: Run, longest: float) -> None:
             )  # fmt: skip
     if run.failures:
         ends = f"; failed: {', '.join(found.step for found in run.failures)}"
-    peak = max(above) / 1e6
+    peak = max(*above, *(found.peak or 0 for found in run.steps)) / 1e6
     axes.set_title(
         f"{BACKENDS[run.backend].label}: {peak:,.0f} MB{ends}", loc="left", fontsize=8.5, pad=4, color=style.INK
     )
