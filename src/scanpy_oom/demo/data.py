@@ -24,7 +24,7 @@ __all__ = ["GROUP", "Counts", "UnsuitableInput", "check_size", "inspect_counts",
 
 FEWEST_CELLS, FEWEST_GENES = 100, 500  # below, filtering and 50 principal components leave nothing to look at
 SAMPLE = 200  # rows whose values are looked at
-SAMPLE_CELLS, SAMPLE_NBYTES = 2_000, 10**8  # of a sample: at most, and were it dense
+SAMPLE_CELLS, SAMPLE_NBYTES = 8_000, 2 * 10**8  # of a sample, the bytes if it is dense: enough to be treated as all are
 GROUP = "group"
 
 
@@ -152,7 +152,8 @@ def make_sample(counts: Counts, path: Path) -> Path:
     """
     adata = read_h5ad(counts.path)
     n_obs, n_vars = counts.shape
-    n = min(n_obs, max(MIN_CELLS, min(SAMPLE_CELLS, SAMPLE_NBYTES // (n_vars * counts.dtype.itemsize))))
+    most = SAMPLE_NBYTES // (n_vars * counts.dtype.itemsize) if counts.format == "dense" else SAMPLE_CELLS
+    n = min(n_obs, max(MIN_CELLS, min(SAMPLE_CELLS, most)))
     rows = np.linspace(0, n_obs - 1, n).astype(int)
     if counts.format == "csr":
         shortest = np.argsort(np.diff(adata.X.source.row_offsets()), kind="stable")[: n // 10]
