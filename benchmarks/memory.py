@@ -90,7 +90,7 @@ def take_steps(file: Path) -> Steps:
 
 
 def measure(cells: int, genes: int, runs: int, prelude: Path | None) -> Steps:
-    """Run the workflow in `runs` fresh processes; return the least memory of each step, and the most passes and bytes."""
+    """Run the workflow in `runs` fresh processes; return the least memory of each step, the most passes and bytes."""
     from scanpy_oom.demo.atlas import write_atlas
 
     with tempfile.TemporaryDirectory() as folder:
