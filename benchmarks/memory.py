@@ -3,9 +3,11 @@
 ``python benchmarks/memory.py`` makes a matrix, runs the workflow on it in fresh processes, prints what each step took
 beside the baseline, and fails if one took more. ``--update`` writes the baseline anew.
 
-Passes and bytes read do not vary, and may not grow at all. Peak memory varies from run to run by some per cent, as
-threads happen to meet: the least of the runs counts, and it may grow by 10 MB or a tenth, whichever is more. What grows
-by less in one change, and again in the next, is seen in the history of the baseline.
+Passes and bytes read do not vary, and may not grow at all: the most of the runs counts. Peak memory varies from run to
+run, as threads happen to meet. Of ten runs the most was above the least by 1 to 6 per cent, which is up to 11 MB, but by
+15 per cent in the Wilcoxon test and by 36 in writing, where more or fewer buffers wait. So the least of the runs counts,
+and it may grow by 10 MB or a tenth, whichever is more, in these two by three tenths. What grows by less in one change,
+and again in the next, is seen in the history of the baseline.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ N_CELLS, N_GENES = 20_000, 20_000
 LIMIT, N_THREADS = "1GB", 2
 RUNS = 3
 SLACK, SHARE = 10_000_000, 0.1
+SHARES = {"wilcoxon": 0.3, "write": 0.3}
 
 Steps = dict[str, dict[str, int]]
 
@@ -116,7 +119,7 @@ def growth(before: Steps, after: Steps) -> list[str]:
     found = []
     for step, now in after.items():
         then = before.get(step, {"peak": 0, "passes": 0, "bytes_read": 0})
-        if now["peak"] > then["peak"] + max(SLACK, SHARE * then["peak"]):
+        if now["peak"] > then["peak"] + max(SLACK, SHARES.get(step, SHARE) * then["peak"]):
             found.append(f"{step}: {then['peak'] / 1e6:.0f} MB of memory have become {now['peak'] / 1e6:.0f} MB.")
         if now["passes"] > then["passes"]:
             found.append(f"{step}: {then['passes']} passes have become {now['passes']}.")

@@ -28,6 +28,7 @@ from .plan import Plan
 from .ready import make_ready
 from .recent import ColumnKeeper, RecentColumns
 from .staging import Staging, choose_feed, keeps_columns, stage_columns
+from .trim import return_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -330,6 +331,7 @@ def run(requests: Sequence[Request], *, stage: bool = True, reuse: bool = False)
     gene_major = len(requests) == 1 and reads_by_columns(lead) and all(r.by_columns for r in reductions)
     gene_major = gene_major or any(r.needs_columns for r in reductions)
     with ExitStack() as stack:
+        stack.callback(return_freed_memory)
         stack.enter_context(announce_compilation())
         make_ready()
         if any(reduction.uses_blas for reduction in reductions):
