@@ -3,11 +3,11 @@
 ``python benchmarks/memory.py`` makes a matrix, runs the workflow on it in fresh processes, prints what each step took
 beside the baseline, and fails if one took more. ``--update`` writes the baseline anew.
 
-Passes and bytes read do not vary, and may not grow at all: the most of the runs counts. Peak memory varies from run to
-run, as threads happen to meet. Of ten runs the most was above the least by 1 to 6 per cent, which is up to 11 MB, but by
-15 per cent in the Wilcoxon test and by 36 in writing, where more or fewer buffers wait. So the least of the runs counts,
-and it may grow by 10 MB or a tenth, whichever is more, in these two by three tenths. What grows by less in one change,
-and again in the next, is seen in the history of the baseline.
+Passes and bytes read do not vary, and may not grow at all: the most of the runs counts. Peak memory varies from run
+to run, as threads happen to meet. Of ten runs the most was above the least by 1 to 6 per cent, which is up to 11 MB,
+and by 15 per cent in the Wilcoxon test and 36 in writing, where more or fewer buffers wait. So the least of the runs
+counts, and it may grow by 10 MB or a tenth, whichever is more, in these two by three tenths. What grows by less in
+one change, and again in the next, is seen in the history of the baseline.
 """
 
 from __future__ import annotations
