@@ -116,7 +116,7 @@ def _output(command: list[str], environment: dict[str, str]) -> Steps:
 
 def growth(before: Steps, after: Steps) -> list[str]:
     """Say what has grown beyond what is allowed."""
-    found = []
+    found = [f"{step}: it is no longer measured." for step in before if step not in after]
     for step, now in after.items():
         then = before.get(step, {"peak": 0, "passes": 0, "bytes_read": 0})
         if now["peak"] > then["peak"] + max(SLACK, SHARES.get(step, SHARE) * then["peak"]):
@@ -160,8 +160,13 @@ def main() -> int:
             runpy.run_path(str(args.prelude))
         sys.stdout.write(json.dumps(take_steps(args.take_steps)) + "\n")
         return 0
-    if args.update and args.baseline == BASELINE and (args.cells, args.genes) != (N_CELLS, N_GENES):
-        parser.error("the baseline of the repository is of its own size: name another with --baseline")
+    kept = args.baseline.resolve() == BASELINE.resolve()
+    if args.update and kept and (args.prelude or (args.cells, args.genes) != (N_CELLS, N_GENES)):
+        parser.error("the repository's baseline is of its own size, without a prelude: name another with --baseline")
+    if not args.update and not args.baseline.exists():
+        parser.error(f"there is no {args.baseline}: make it with --update")
+    if args.runs < 1 or args.cells < 1000 or args.genes < 2500:
+        parser.error("at least one run, of 1,000 cells and 2,500 genes, for 2,000 are chosen among them")
     size = {"cells": args.cells, "genes": args.genes, "memory_limit": LIMIT, "threads": N_THREADS}
     baseline = None if args.update else json.loads(args.baseline.read_text())
     if baseline is not None and baseline["size"] != size:

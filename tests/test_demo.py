@@ -62,7 +62,7 @@ def test_progress_goes_to_standard_error_step_by_step(demo: tuple[subprocess.Com
     assert said == [*STEPS, *STEPS]
     for part in (
         "making 600 cells ...",
-        "compiling kernels (once per installation) ...",
+        "compiling kernels (on a sample of the cells) ...",
         "in memory ...",
         "out of memory ...",
     ):

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -26,7 +27,7 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | 
 }
 
 
-def parse_bytes(value: int | float | str) -> int:
+def parse_bytes(value: float | str) -> int:
     """Turn ``"2 GB"``, ``"500 MiB"`` or a plain number into bytes.
 
     Raises
@@ -34,18 +35,22 @@ def parse_bytes(value: int | float | str) -> int:
     ValueError
         If `value` is not a positive size.
     """
-    if isinstance(value, int | float):
-        size = float(value)
-    else:
+    number: float | str = value
+    unit = 1
+    if isinstance(value, str):
         match = re.fullmatch(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\d+)?)\s*([a-z]*)\s*", value, flags=re.IGNORECASE)
-        if match is None or match[2].upper() not in _UNITS:
-            msg = f"{value!r} is not a size; write bytes or a number with a unit, as in '2 GB' or '500 MiB'."
-            raise ValueError(msg)
-        size = float(match[1]) * _UNITS[match[2].upper()]
-    if not 0 < size < float("inf"):
+        number, unit = (match[1], _UNITS.get(match[2].upper(), 0)) if match else ("0", 0)
+    if not isinstance(value, Real | str) or not unit:
+        msg = f"{value!r} is not a size; write bytes or a number with a unit, as in '2 GB' or '500 MiB'."
+        raise ValueError(msg)
+    try:
+        size = int(float(number) * unit)
+    except (OverflowError, ValueError):  # beyond all floats, infinite, not a number
+        size = 0
+    if size < 1:
         msg = f"A size must be positive and finite, not {value!r}."
         raise ValueError(msg)
-    return int(size)
+    return size
 
 
 def format_bytes(n: float) -> str:

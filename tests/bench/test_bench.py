@@ -36,7 +36,7 @@ def bench(*arguments: object, cwd: Path | None = None, cold: bool = True) -> sub
         "scanpy_oom.cli",
         "bench",
         *map(str, arguments),
-        *(["--cold"] if cold else []),
+        *(["--cold"] if cold and "--join" not in arguments else []),
     ]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
@@ -271,7 +271,9 @@ def test_all_steps_to_the_plots_run_out_of_memory(counts: Path, tmp_path: Path) 
         (["--memory-limit", "1e999"], "must be positive and finite"),
         (["--timeout", "nan"], "'nan' is no positive number of seconds"),
         (["--timeout", "-1"], "'-1' is no positive number of seconds"),
+        (["--seed", "-1"], "'-1' is no whole number from 0 on"),
         (["--join"], "--join needs"),
+        (["--join", "a.json", "--repeat", "7", "--timeout", "3"], "--repeat, --timeout has no meaning with it"),
         (["a.h5ad", "--cells", "500"], "made without FILE"),
         (["a.h5ad", "b/a.h5ad"], "told apart by their names"),
         (["missing.h5ad"], "missing.h5ad"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,10 @@ from scanpy_oom.bench.agreement import canonical_correlation, compare, smallest_
 from scanpy_oom.bench.figures.scaling import _short, exponent, fit_exponents
 from scanpy_oom.bench.recipe import NEEDS, STEPS, Recipe, parse_steps, waiting_for
 from scanpy_oom.bench.results import Agreement, Dataset, Results, Run, StepResult
-from scanpy_oom.bench.run import Order, events
+from scanpy_oom.bench.run import Order
 from scanpy_oom.bench.summary import cost, done_steps, excuse, scaled_steps, total
 from scanpy_oom.bench.table import format_totals
 from scanpy_oom.bench.watch import Limits, Watch, thin
-from scanpy_oom.bench.worker import MARK
 from scanpy_oom.peak import PeakMemory
 
 
@@ -186,14 +184,7 @@ def test_what_no_backend_has_found_does_not_agree(tmp_path: Path) -> None:
     assert "| scanpy-oom | 100.00% | – | – | – | – |" in format_totals(results, results.datasets[0])
 
 
-# -- events
-
-
-def test_events_are_found_among_what_others_write() -> None:
-    log = StringIO()
-    lines = ["starting\n", f'half a line {MARK}{{"event": "begin"}}\n', f'{MARK}{{"event": "end"}}\n', "\n"]
-    assert [event["event"] for event in events(lines, log)] == ["begin", "end"]
-    assert log.getvalue() == "starting\nhalf a line \n"
+# -- processes
 
 
 @pytest.mark.parametrize(

@@ -80,10 +80,23 @@ def test_a_baseline_of_another_size_is_refused(root, baseline, tmp_path):
     assert "other.json" in done.stderr
 
 
-def test_the_baseline_that_is_kept_is_not_written_with_another_size(root):
-    done = check(root, "--update")
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--update"], "name another with --baseline"),
+        (["--update", "--baseline", "benchmarks/baselines/memory.json"], "name another with --baseline"),
+        (["--baseline", "absent.json"], "there is no absent.json: make it with --update"),
+        (["--baseline", "b.json", "--update", "--runs", "0"], "at least one run"),
+        (["--baseline", "b.json", "--update", "--cells", "400"], "of 1,000 cells"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_measured_or_written_is_refused_with_the_reason(root, monkeypatch, arguments, said):
+    monkeypatch.chdir(root)
+    done = check(root, *arguments)
     assert done.returncode == 2
-    assert "name another with --baseline" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_baseline_that_is_kept_names_all_steps(root):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanpy_oom.io.shared import SharedChunks
+from scanpy_oom.io.shared import MOST, SharedChunks
 
 SIZE = 12
 
@@ -45,6 +46,24 @@ def test_a_chunk_that_is_read_again_is_kept_anew():
     take(chunks, 0, 0, 3, made)
     assert chunks.get(0) is None
     assert made == [0]
+
+
+@pytest.mark.parametrize("order", [[(0, 8), (8, SIZE)], [(8, SIZE), (0, 8)]])
+def test_what_was_read_before_a_pass_makes_no_difference_to_it(order):
+    chunks, made = SharedChunks(10**6), []
+    take(chunks, 0, 8, SIZE, made)
+    chunks.begin()
+    for start, stop in order:
+        take(chunks, 0, start, stop, made)
+    assert made == [0]
+    assert chunks.get(0) is None
+
+
+def test_marks_of_many_small_reads_do_not_pile_up():
+    chunks, size = SharedChunks(10**6), 10_000
+    for start in [*range(0, size, 2), *range(1, size, 2)]:
+        chunks.part(0, start, start + 1, lambda: np.zeros(size))
+        assert len(chunks._served[0]) <= MOST + 1
 
 
 def test_what_is_beyond_the_edge_is_none_of_the_chunk():

@@ -14,6 +14,19 @@ from .recipe import FLAVORS, RECIPES, parse_steps
 __all__ = ["add_bench"]
 
 _NAMES = tuple(BACKENDS)
+_RUNNING = (
+    "backends",
+    "steps",
+    "recipe",
+    "flavor",
+    "repeat",
+    "cold",
+    "memory_limit",
+    "threads",
+    "max_memory",
+    "timeout",
+)
+"""Options about what is run."""
 
 
 def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,8 +42,8 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("files", type=Path, nargs="*", metavar="FILE.h5ad", help="counts of your own, in X")
     made = parser.add_argument_group("matrices that are made without FILE")
     made.add_argument("--cells", type=_sizes, metavar="N[,N...]", help="numbers of cells (20000)")
-    made.add_argument("--genes", type=int, metavar="N", help="number of genes (20000)")
-    made.add_argument("--seed", type=int, metavar="S", help="seed of the random draws (0)")
+    made.add_argument("--genes", type=_positive, metavar="N", help="number of genes (20000)")
+    made.add_argument("--seed", type=_seed, metavar="S", help="seed of the random draws (0)")
     made.add_argument("--keep", action="store_true", help="leave the matrices in DIR")
     what = parser.add_argument_group("what is run")
     what.add_argument(
@@ -72,6 +85,9 @@ def _bench(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error("--cells, --genes, --seed and --keep are about the matrices that are made without FILE")
     if args.join and not args.files:
         parser.error("--join needs the results.json of earlier benchmarks")
+    if args.join and (given := [name for name in _RUNNING if getattr(args, name) != parser.get_default(name)]):
+        unused = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        parser.error(f"--join runs nothing: {unused} has no meaning with it")
     names = [file.stem for file in args.files]
     if not args.join and len(set(names)) < len(names):
         parser.error("files are told apart by their names, without folder and suffix")
@@ -129,6 +145,13 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _positive(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         msg = f"{text!r} is no positive whole number"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.strip().isdecimal():
+        msg = f"{text!r} is no whole number from 0 on"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 

@@ -203,15 +203,20 @@ def _compile(options: Options, counts: Counts, scratch: Path) -> None:
             steps=[step for step in options.steps if step not in NOT_COMPILED],
             recipe=options.recipe,
             groups=GROUP,
+            limits=options.limits,
+            memory_limit=options.memory_limit,
             threads=options.threads,
             save=False,
         )
         for backend in options.backends
     ]
     make_sample(counts, scratch / "sample.h5ad")
-    with Display("compiling kernels", 1, "once per installation") as display, ThreadPoolExecutor(2) as pool:
-        list(pool.map(measure, orders))
+    with Display("compiling kernels", 1, "on a sample of the cells") as display, ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(measure, orders))
         display.advance(1)
+    for run in runs:
+        for found in run.failures:
+            say(f"note: on a sample, {BACKENDS[run.backend].label}: {found.step} failed: {found.reason}")
 
 
 def _tell(run: Run) -> None:

@@ -10,15 +10,14 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..demo.channel import events
 from .backends import BACKENDS
 from .results import Run, StepResult
 from .watch import Limits, Watch, thin
-from .worker import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
-    from typing import TextIO
 
     from ..demo.display import Display
     from .recipe import Recipe
@@ -125,15 +124,6 @@ def measure(order: Order, display: Display | None = None) -> Run:
             watch.close()
     _conclude(run, order, watch, code)
     return run
-
-
-def events(lines: Iterable[str], log: TextIO) -> Iterator[dict[str, Any]]:
-    """Yield the events among what a process writes, and put down what else it writes, as while Python starts."""
-    for line in lines:
-        other, mark, event = line.partition(MARK)
-        log.write(other)
-        if mark:
-            yield json.loads(event)
 
 
 class _Record:

@@ -162,5 +162,5 @@ def _times(figure: Figure | None, ours: Figure | None) -> str:
 
 
 def _one_line(reason: str | None) -> str:
-    text = " ".join(re.sub(r"\S*[/\\]site-packages[/\\]", "", reason or "").split())  # paths of one machine
+    text = " ".join(re.sub(r"\S*[/\\]site-packages[/\\]", "", (reason or "")[:2000]).split())  # paths of one machine
     return text if len(text) <= 200 else f"{text[:200]} ..."

@@ -1,24 +1,24 @@
 """One run of one backend in a fresh process, step by step.
 
-Run as ``python -m scanpy_oom.bench.worker``, with the order as JSON. Writes events as a JSON text sequence (RFC 7464),
-a line each, to standard output; what others print, compiled code among them, goes to standard error. A step that raises
-an error is reported as failed, and those that need it are left out.
+Run as ``python -m scanpy_oom.bench.worker``, with the order as JSON. Writes events to standard output
+(`demo/channel.py`); what others print goes to standard error. A step that raises an error is reported as failed, and
+those that need it are left out.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import os
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import matplotlib.pyplot as plt
 import psutil
 
+from ..demo.channel import report, take_channel
 from ..peak import PeakMemory
 from .backends import BACKENDS
 from .recipe import Recipe, waiting_for
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .backends.memory import Workflow
-
-MARK = "\x1e"
-"""Begins an event."""
 
 
 def main() -> None:
@@ -45,13 +42,6 @@ def main() -> None:
     if order["save"] and "read" not in not_done:
         workflow.save()
     report(channel, event="end", notes=workflow.notes())
-
-
-def take_channel() -> TextIO:
-    """Return what was standard output, in whose place is standard error from now on."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return channel
 
 
 def take_steps(workflow: Workflow, steps: list[str], channel: TextIO) -> list[str]:
@@ -106,12 +96,6 @@ def bytes_read(process: psutil.Process) -> int | None:
     if not hasattr(process, "io_counters"):  # macOS
         return None
     return getattr(process.io_counters(), "read_chars", None)
-
-
-def report(channel: TextIO, **what: Any) -> None:
-    """Send one event to the parent."""
-    channel.write(f"{MARK}{json.dumps(what)}\n")
-    channel.flush()
 
 
 if __name__ == "__main__":

@@ -147,17 +147,18 @@ def make_counts(path: Path, *, n_cells: int, n_genes: int, seed: int) -> Path:
 def make_sample(counts: Counts, path: Path) -> Path:
     """Write some of the cells as they are stored: what is compiled for these serves all.
 
-    Cells with few entries are among them, which filters are likely to leave out, as some of all. The column `GROUP` of
-    obs has two groups.
+    Of a row-compressed matrix, cells with few entries are among them, which filters are likely to leave out as some of
+    all, and cells with many, which stay where most rows are empty droplets. The column `GROUP` of obs has two groups.
     """
     adata = read_h5ad(counts.path)
     n_obs, n_vars = counts.shape
     most = SAMPLE_NBYTES // (n_vars * counts.dtype.itemsize) if counts.format == "dense" else SAMPLE_CELLS
     n = min(n_obs, max(MIN_CELLS, min(SAMPLE_CELLS, most)))
     rows = np.linspace(0, n_obs - 1, n).astype(int)
-    if counts.format == "csr":
-        shortest = np.argsort(np.diff(adata.X.source.row_offsets()), kind="stable")[: n // 10]
-        rows = np.union1d(rows[n // 10 :], shortest)
+    if counts.format == "csr" and n < n_obs:
+        by_length = np.argsort(np.diff(adata.X.source.row_offsets()), kind="stable")
+        ends = by_length[: n // 10], by_length[-(n // 2) :]
+        rows = np.concatenate([*ends, np.linspace(0, n_obs - 1, n - n // 10 - n // 2).astype(int)])
     values = adata.X[np.unique(rows)]
     values = np.asarray(values) if counts.format == "dense" else values.asformat(counts.format)
     obs = pd.DataFrame({GROUP: pd.Categorical(np.where(np.arange(values.shape[0]) % 2, "a", "b"))})

@@ -101,7 +101,7 @@ def _compile_kernels(counts: Counts, scratch: Path) -> float:
     """
     file = make_sample(counts, scratch / "sample.h5ad")
     plan = Plan(tuple(step for step in STEPS if step not in {*AS_THEY_ARE, "plot"}), GROUP)
-    with Display("compiling kernels", 1, "once per installation") as display, ThreadPoolExecutor(2) as pool:
+    with Display("compiling kernels", 1, "on a sample of the cells") as display, ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(lambda mode: run_workflow(mode, file, scratch / mode, plan), LABELS))
         display.advance(1)
     for outcome in outcomes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from .channel import events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,11 +100,17 @@ def run_workflow(mode: Mode, file: Path, out: Path, plan: Plan, display: Display
     with (
         (out / "log.txt").open("w") as log,
         subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            encoding="utf-8",
+            errors="replace",
         ) as process,
     ):
         try:
-            _follow(process.stdout or (), outcome, display)
+            _follow(events(process.stdout or (), log), outcome, display)
         except BaseException:
             process.kill()  # no run goes on unwatched
             raise
@@ -112,10 +119,10 @@ def run_workflow(mode: Mode, file: Path, out: Path, plan: Plan, display: Display
     return outcome
 
 
-def _follow(lines: Iterable[str], outcome: Outcome, display: Display | None) -> None:
+def _follow(told: Iterable[dict[str, Any]], outcome: Outcome, display: Display | None) -> None:
     """Take down what the process reports, until it ends."""
-    for line in lines:
-        match json.loads(line):
+    for event in told:
+        match event:
             case {"event": "start", "step": step}:
                 outcome.step = step
                 if display:

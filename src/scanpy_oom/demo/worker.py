@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
-import sys
 import threading
 import time
 import traceback
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 import matplotlib.pyplot as plt
 import psutil
 from numba.core import event
 
+from .channel import report, take_channel
 from .steps import STEPS, Workflow
 
 if TYPE_CHECKING:
@@ -97,13 +95,13 @@ def main() -> None:
     args = parser.parse_args()
 
     plt.switch_backend("agg")
-    workflow, channel = Workflow(args.file, args.backed, args.out, groups=args.groups), sys.stdout
-    with redirect_stdout(sys.stderr):
-        try:
-            take_steps(workflow, args.steps.split(","), channel)
-        except Exception as error:
-            report(channel, event="failed", reason="".join(traceback.format_exception_only(error)).strip())
-            raise
+    channel = take_channel()
+    workflow = Workflow(args.file, args.backed, args.out, groups=args.groups)
+    try:
+        take_steps(workflow, args.steps.split(","), channel)
+    except Exception as error:
+        report(channel, event="failed", reason="".join(traceback.format_exception_only(error)).strip())
+        raise
 
 
 def take_steps(workflow: Workflow, steps: list[str], channel: TextIO) -> None:
@@ -118,12 +116,6 @@ def take_steps(workflow: Workflow, steps: list[str], channel: TextIO) -> None:
         report(channel, event="start", step="save")
         workflow.save()
     report(channel, event="end", compile_seconds=clock.seconds, shape=workflow.adata.shape)
-
-
-def report(channel: TextIO, **what: Any) -> None:
-    """Send one event to the parent."""
-    channel.write(json.dumps(what) + "\n")
-    channel.flush()
 
 
 if __name__ == "__main__":

@@ -135,6 +135,10 @@ class StoredArray:
         self._fetch(i, i + 1, values)
         return values
 
+    def begin(self) -> None:
+        """Begin a pass."""
+        self._shared.begin()
+
     def close(self) -> None:
         """Release what reading keeps."""
         self._shared.clear()

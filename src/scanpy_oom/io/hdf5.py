@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
@@ -181,6 +181,11 @@ class CompressedArrays:
         with self.file.unchanged():
             return self._indices.read(Runs(np.array([start]), np.array([stop])))
 
+    def begin(self) -> None:
+        """Begin a pass."""
+        self._data.begin()
+        self._indices.begin()
+
     def close(self) -> None:
         """Release what reading keeps."""
         for array in (self._data, self._indices, self._indptr):
@@ -215,6 +220,11 @@ class CSRSource(HDF5Source):
         self.nbytes = self._arrays.nbytes
         self.compression = self._arrays.compression
         self.n_readers = self._arrays.n_readers
+
+    def prepared(self) -> Self:
+        """Begin a pass."""
+        self._arrays.begin()
+        return self
 
     def row_offsets(self) -> NDArray[np.int32] | NDArray[np.int64]:
         """Count the stored entries that precede each row."""

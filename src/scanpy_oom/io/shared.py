@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedChunks"]
 
+MOST = 64
+"""Parts of a chunk that are told apart. More of them are not a pass."""
+
 
 class SharedChunks:
     """Decoded chunks of an array that is read in pieces, by threads that are each somewhere else.
 
     A chunk is dropped as soon as each of its values has been asked for. So what is kept are chunks of which somebody
-    still wants a part, however far others are ahead of him, and a pass over the array decodes each chunk once.
+    still wants a part, however far others are ahead of him, and one pass over the array decodes each chunk once, as far
+    as the capacity goes.
 
     Parameters
     ----------
@@ -49,15 +53,28 @@ class SharedChunks:
         """Give the values from `start` to `stop` of a chunk, and keep the chunk if others are to come for the rest."""
         values = self.get_or_make(i, make)
         stop = min(stop, len(values))
+        if self._is_served(i, start, stop, len(values)):
+            self._cache.drop(i)
+        return values[start:stop]
+
+    def _is_served(self, i: int, start: int, stop: int, size: int) -> bool:
+        """Note what was asked for, and tell whether that is all of the chunk now."""
         with self._lock:
             served = self._served.setdefault(i, [])
-            if any(start < other_stop and other_start < stop for other_start, other_stop in served):
-                served.clear()  # it is read again from here on
+            if len(served) > MOST or any(start < end and begin < stop for begin, end in served):
+                served.clear()  # it is read again from here on, or in no order
+            if served and served[-1][1] == start:
+                start = served.pop()[0]
             served.append((start, stop))
-            if sum(stop - start for start, stop in served) == len(values):
-                del self._served[i]
-                self._cache.drop(i)
-        return values[start:stop]
+            if sum(stop - start for start, stop in served) < size:
+                return False
+            del self._served[i]
+            return True
+
+    def begin(self) -> None:
+        """Forget what was asked for: a pass begins, which asks for everything again."""
+        with self._lock:
+            self._served.clear()
 
     def clear(self) -> None:
         """Drop everything."""
