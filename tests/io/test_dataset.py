@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -60,3 +62,28 @@ def test_values_take_the_type_of_the_dataset(tmp_path):
     found, _ = written(tmp_path, [np.array([1.0, 2.0])], np.uint16, maxshape=(None,), chunks=(2,))
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, [1, 2])
+
+
+WRITERS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import h5py
+import numpy as np
+from scanpy_oom.io.dataset import DatasetWriter
+
+def write(number):
+    with h5py.File(Path(sys.argv[1]) / f"{number % 3}-{number}.h5", "w") as file, ThreadPoolExecutor(1) as pool:
+        dataset = file.create_dataset("a", (0,), "f4", maxshape=(None,), chunks=(100,), compression="gzip")
+        writer = DatasetWriter(dataset, pool, 2)
+        writer.append(np.ones(1000, "f4"))
+        writer.close()
+
+with ThreadPoolExecutor(3) as pool:
+    list(pool.map(write, range(600)))
+"""
+
+
+def test_threads_that_write_at_once_do_not_end_the_process(tmp_path):
+    done = subprocess.run([sys.executable, "-c", WRITERS, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

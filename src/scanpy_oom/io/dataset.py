@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
+from h5py._objects import phil
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -119,4 +120,6 @@ class DatasetWriter:
 
     def _put(self) -> None:
         start, encoded = self._encoded.popleft()
-        self._dataset.id.write_direct_chunk((start, *(0,) * (self._dataset.ndim - 1)), encoded.result())
+        content = encoded.result()
+        with phil:  # which this method of h5py does not take itself before 3.16
+            self._dataset.id.write_direct_chunk((start, *(0,) * (self._dataset.ndim - 1)), content)
