@@ -143,15 +143,16 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def _positive(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        msg = f"{text!r} is no positive whole number"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
+    return _whole(text, 1, "positive whole number")
 
 
 def _seed(text: str) -> int:
-    if not text.strip().isdecimal():
-        msg = f"{text!r} is no whole number from 0 on"
+    return _whole(text, 0, "whole number from 0 on")
+
+
+def _whole(text: str, least: int, what: str) -> int:
+    if not text.strip().isdecimal() or int(text) < least:
+        msg = f"{text!r} is no {what}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 

@@ -111,6 +111,7 @@ def measure(order: Order, display: Display | None = None) -> Run:
             stdout=subprocess.PIPE,
             stderr=log,
             encoding="utf-8",
+            errors="replace",
         ) as process,
     ):
         watch = Watch(process, order.limits)
@@ -132,8 +133,8 @@ class _Record:
     def __init__(self, run: Run, order: Order, watch: Watch, display: Display | None) -> None:
         self.run, self.order, self.watch, self.display = run, order, watch, display
 
-    def follow(self, events: Iterable[dict[str, Any]]) -> None:
-        for event in events:
+    def follow(self, told: Iterable[dict[str, Any]]) -> None:
+        for event in told:
             match event:
                 case {"event": "begin", "imports": imports}:
                     self.run.imports = imports

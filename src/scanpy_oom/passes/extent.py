@@ -64,7 +64,7 @@ def row_extent(source: Source, rows: NDArray[np.intp] | None, n_blocks: int, n_t
     if isinstance(source, CSCSource):
         return Extent(0 if source.has_rows else source.nbytes + _indices_nbytes(source), certain=source.has_rows)
     if rows is None:
-        return Extent(source.nbytes, certain=n_threads == 1 and not source.bytes_read)
+        return Extent(source.nbytes, certain=min(n_blocks, n_threads) == 1 and not source.bytes_read)
     bands = -(-n_rows // source.row_alignment)
     touched = np.unique(rows // source.row_alignment).size
     return Extent(source.nbytes * touched // max(bands, 1), certain=False)
