@@ -6,7 +6,7 @@ import anndata as ad
 import numpy as np
 import pytest
 
-from scanpy_oom.demo.atlas import write_atlas
+from scanpy_oom.bench.atlas import write_atlas
 
 N_CELLS, N_GENES = 8_000, 20_000
 

@@ -26,9 +26,9 @@ import scanpy as sc
 from scipy import sparse
 
 import scanpy_oom
-from scanpy_oom.demo.atlas import write_atlas
-from scanpy_oom.passes import record
-from scanpy_oom.passes.device.choice import chosen_device
+from scanpy_oom.bench.atlas import write_atlas
+from scanpy_oom.engine.device.select import chosen_device
+from scanpy_oom.engine.runtime import pass_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,7 +195,7 @@ def check(path: Path, device: str) -> bool:
         results = []
         for name in ("cpu", device):
             scanpy_oom.settings.device = name
-            seen = record.totals()
+            seen = pass_log.totals()
             results.append(one.call(opened(path)))
         where = _where(seen)
         found = difference(results[1], results[0])
@@ -205,9 +205,9 @@ def check(path: Path, device: str) -> bool:
     return all_met
 
 
-def _where(before: record.Totals) -> str:
+def _where(before: pass_log.Totals) -> str:
     earlier = dict(before.by_device)
-    counts = {where: n - earlier.get(where, 0) for where, n in record.totals().by_device}
+    counts = {where: n - earlier.get(where, 0) for where, n in pass_log.totals().by_device}
     return ", ".join(f"{where} ({n})" for where, n in counts.items() if n)
 
 
@@ -273,7 +273,7 @@ def memory_of_device() -> str:
 def measure(path: Path, device: str, label: str, cells: int, threads: list[int]) -> None:
     """Print a table of times."""
     print(f"\nQC to PCA, {cells:,} cells ({path.stat().st_size / 1e6:,.0f} MB)")
-    print(f"{'engine':32} {'from gzip':>10} {'from stage':>10}")
+    print(f"{'engine':32} {'from gzip':>10} {'from copy':>10}")
     runs = [(f"CPU, {n} threads", "cpu", n) for n in threads] + [(label, device, threads[-1])]
     for name, where, n in runs:
         from_file, from_stage = times(path, where, n)

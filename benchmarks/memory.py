@@ -22,8 +22,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 BASELINE = Path(__file__).parent / "baselines" / "memory.json"
 N_CELLS, N_GENES = 20_000, 20_000
 LIMIT, N_THREADS = "1GB", 2
@@ -38,8 +36,9 @@ def take_steps(file: Path) -> Steps:
     """Run the workflow in this process; return memory above imports, passes and bytes read of each step."""
     import scanpy as sc  # here, so that only the measured process has it in memory
 
-    from scanpy_oom.passes import record
-    from scanpy_oom.peak import PeakMemory
+    from scanpy_oom.engine.runtime import pass_log
+    from scanpy_oom.memory.peak import PeakMemory
+    from scanpy_oom.memory.rss import resident_memory
 
     found: Steps = {}
     adata: Any = None
@@ -78,12 +77,12 @@ def take_steps(file: Path) -> Steps:
         "wilcoxon": lambda: sc.tl.rank_genes_groups(adata, "cell_type", method="wilcoxon"),
         "write": lambda: adata.write_h5ad(file.with_name("written.h5ad"), compression="gzip"),
     }
-    imported = psutil.Process().memory_info().rss
+    imported = resident_memory()
     for name, step in steps.items():
-        before = record.totals()
+        before = pass_log.totals()
         with PeakMemory() as memory:
             step()
-        after = record.totals()
+        after = pass_log.totals()
         found[name] = {
             "peak": memory.most - imported,
             "passes": after.passes - before.passes,
@@ -94,7 +93,7 @@ def take_steps(file: Path) -> Steps:
 
 def measure(cells: int, genes: int, runs: int, prelude: Path | None) -> Steps:
     """Run the workflow in `runs` fresh processes; return the least memory of each step, the most passes and bytes."""
-    from scanpy_oom.demo.atlas import write_atlas
+    from scanpy_oom.bench.atlas import write_atlas
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "counts.h5ad"
@@ -130,16 +129,16 @@ def growth(before: Steps, after: Steps) -> list[str]:
 
 def table(before: Steps, after: Steps) -> str:
     """Write what was and what is, a line a step."""
-    lines = [f"{'step':<12}{'peak memory, MB':>22}{'passes':>14}{'bytes read':>28}"]
+    from scanpy_oom.tables import text_table
+
+    rows = [["step", "peak memory, MB", "", "passes", "", "bytes read", ""]]
     for step, now in after.items():
         then = before.get(step)
-        cells = [
-            f"{'-' if then is None else then['peak'] / 1e6:>8.4} -> {now['peak'] / 1e6:<8.4}",
-            f"{'-' if then is None else then['passes']:>3} -> {now['passes']:<3}",
-            f"{'-' if then is None else then['bytes_read']:>12} -> {now['bytes_read']:<12}",
-        ]
-        lines.append(f"{step:<12}{cells[0]:>22}{cells[1]:>14}{cells[2]:>28}")
-    return "\n".join(lines)
+        row = [step]
+        for what, unit in (("peak", 1e6), ("passes", 1), ("bytes_read", 1)):
+            row += ["-" if then is None else f"{then[what] / unit:,.0f}", f"-> {now[what] / unit:,.0f}"]
+        rows.append(row)
+    return "\n".join(text_table(rows, left=(0, 2, 4, 6)))
 
 
 def main() -> int:

@@ -13,12 +13,9 @@ import argparse
 import json
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from pathlib import Path
-
-import psutil
 
 
 def _lognorm(sc, adata):
@@ -88,31 +85,21 @@ STEPS = {
 }
 
 
-def _watch(stop: threading.Event, peak: list[int]) -> None:
-    process = psutil.Process()
-    while not stop.wait(0.005):
-        peak[0] = max(peak[0], process.memory_info().rss)
-
-
 def run(file: str, name: str, backend: str) -> None:
     """Run one step and print what it took."""
     import scanpy as sc
 
     import scanpy_oom.matrix
-    import scanpy_oom.passes  # noqa: F401
+    import scanpy_oom.queries.answers  # noqa: F401
+    from scanpy_oom.memory.peak import PeakMemory
 
     warnings.simplefilter("ignore")
-    before = psutil.Process().memory_info().rss
-    stop, peak = threading.Event(), [0]
-    watcher = threading.Thread(target=_watch, args=(stop, peak), daemon=True)
-    watcher.start()
-    started = time.perf_counter()
-    adata = sc.read_h5ad(file, backed="oom") if backend == "oom" else sc.read_h5ad(file)
-    STEPS[name](sc, adata)
-    seconds = time.perf_counter() - started
-    stop.set()
-    watcher.join()
-    sys.stdout.write(json.dumps({"seconds": seconds, "peak": peak[0] - before}) + "\n")
+    with PeakMemory() as memory:
+        started = time.perf_counter()
+        adata = sc.read_h5ad(file, backed="oom") if backend == "oom" else sc.read_h5ad(file)
+        STEPS[name](sc, adata)
+        seconds = time.perf_counter() - started
+    sys.stdout.write(json.dumps({"seconds": seconds, "peak": memory.nbytes}) + "\n")
 
 
 def main() -> None:

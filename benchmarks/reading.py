@@ -26,10 +26,10 @@ import numpy as np
 from isal import igzip_lib
 from scipy import sparse
 
-from scanpy_oom.demo.atlas import write_atlas
-from scanpy_oom.io.buffers import BUFFERS
-from scanpy_oom.io.file import SourceFile
-from scanpy_oom.io.open import open_source
+from scanpy_oom.bench.atlas import write_atlas
+from scanpy_oom.memory.buffer_pool import BUFFERS
+from scanpy_oom.storage.hdf5.file import SourceFile
+from scanpy_oom.storage.hdf5.open import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -106,6 +106,13 @@ def is_increasing(b):
 
 
 @case
+def count_before(b):
+    rows = np.flatnonzero(b.rng.random(100_000) < 0.1).astype(np.int32)
+    out = np.empty(100_001, dtype=np.int32)
+    return lambda: kernels.count_before(rows, out)
+
+
+@case
 def column_steps(b):
     _, indices, data = b.variable
     steps = np.array([kernels.STEPS.index(name) for name in ("subtract", "divide", "minimum")])

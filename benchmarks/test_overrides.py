@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scanpy as sc
 
-from scanpy_oom.dispatch.table import BUILTIN
+from scanpy_oom.dispatch.registry import BUILTIN
 
 
 def open_(file):

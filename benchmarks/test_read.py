@@ -27,10 +27,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def scratch_off():
-    """No stage: every pass reads the file."""
-    before, scanpy_oom.settings.stage = scanpy_oom.settings.stage, "off"
+    """No cache: every pass reads the file."""
+    before, scanpy_oom.settings.cache = scanpy_oom.settings.cache, "off"
     yield
-    scanpy_oom.settings.stage = before
+    scanpy_oom.settings.cache = before
 
 
 def stored(counts, path, options, kind):

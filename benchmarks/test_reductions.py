@@ -1,4 +1,4 @@
-"""Every reduction: one pass over a file, and over the stage that a pass has left."""
+"""Every reduction: one pass over a file, and over the compact copy that a pass has left."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import anndata as ad
 import numpy as np
 import pytest
 
-from scanpy_oom import passes
-from scanpy_oom.passes import Reduction, Request, run
-from scanpy_oom.passes.pearson import PearsonModel
+from scanpy_oom import reductions
+from scanpy_oom.engine.compute import run
+from scanpy_oom.engine.reduction import Reduction
+from scanpy_oom.engine.request import Request
+from scanpy_oom.reductions.pearson import PearsonModel
 
 N_CELLS, N_GENES, K = 8_000, 20_000, 50
 RNG = np.random.default_rng(0)
@@ -23,30 +25,30 @@ def pearson_model():
 
 
 CASES = {
-    "AxisStatistics": lambda codes: passes.AxisStatistics(),
-    "ClassSums": lambda codes: passes.ClassSums(),
-    "CollectSparse": lambda codes: passes.CollectSparse("benchmark"),
-    "ColumnExtrema": lambda codes: passes.ColumnExtrema(),
-    "ColumnMeans": lambda codes: passes.ColumnMeans(),
-    "DownsampleRows": lambda codes: passes.DownsampleRows(
+    "AxisStatistics": lambda codes: reductions.AxisStatistics(),
+    "ClassSums": lambda codes: reductions.ClassSums(),
+    "CollectSparse": lambda codes: reductions.CollectSparse("benchmark"),
+    "ColumnExtrema": lambda codes: reductions.ColumnExtrema(),
+    "ColumnMeans": lambda codes: reductions.ColumnMeans(),
+    "DownsampleRows": lambda codes: reductions.DownsampleRows(
         np.full(N_CELLS, 1000), seed=0, replace=False, sum_dtype=np.dtype(np.float32)
     ),
-    "DownsampleTotal": lambda codes: passes.DownsampleTotal(DRAWN, None),
-    "Gram": lambda codes: passes.Gram(),
-    "GramProduct": lambda codes: passes.GramProduct(RNG.random((N_GENES, K)), None),
-    "GroupClippedSums": lambda codes: passes.GroupClippedSums(codes, np.full((codes.max() + 1, N_GENES), 3.0)),
-    "GroupMedians": lambda codes: passes.GroupMedians(codes, codes.max() + 1),
-    "GroupMoments": lambda codes: passes.GroupMoments(codes, codes.max() + 1),
-    "GroupRanks": lambda codes: passes.GroupRanks(codes, codes.max() + 1),
-    "GroupWelford": lambda codes: passes.GroupWelford(codes, codes.max() + 1),
-    "HighlyExpressed": lambda codes: passes.HighlyExpressed(0.05),
-    "LeftProduct": lambda codes: passes.LeftProduct(RNG.random((N_CELLS, K))),
-    "MapRows": lambda codes: passes.MapRows(lambda rows: np.asarray(rows.sum(axis=1)).ravel()),
-    "PearsonVariances": lambda codes: passes.PearsonVariances(pearson_model()),
-    "RightProduct": lambda codes: passes.RightProduct(RNG.random((N_GENES, K))),
-    "SetSums": lambda codes: passes.SetSums(RNG.random((N_GENES, 3)) < 0.05),
-    "SingleTotal": lambda codes: passes.SingleTotal(),
-    "TopSums": lambda codes: passes.TopSums(np.array([50, 100, 200, 500])),
+    "DownsampleTotal": lambda codes: reductions.DownsampleTotal(DRAWN, None),
+    "Gram": lambda codes: reductions.Gram(),
+    "GramProduct": lambda codes: reductions.GramProduct(RNG.random((N_GENES, K)), None),
+    "GroupClippedSums": lambda codes: reductions.GroupClippedSums(codes, np.full((codes.max() + 1, N_GENES), 3.0)),
+    "GroupMedians": lambda codes: reductions.GroupMedians(codes, codes.max() + 1),
+    "GroupMoments": lambda codes: reductions.GroupMoments(codes, codes.max() + 1),
+    "GroupRanks": lambda codes: reductions.GroupRanks(codes, codes.max() + 1),
+    "GroupWelford": lambda codes: reductions.GroupWelford(codes, codes.max() + 1),
+    "HighlyExpressed": lambda codes: reductions.HighlyExpressed(0.05),
+    "LeftProduct": lambda codes: reductions.LeftProduct(RNG.random((N_CELLS, K))),
+    "MapRows": lambda codes: reductions.MapRows(lambda rows: np.asarray(rows.sum(axis=1)).ravel()),
+    "PearsonVariances": lambda codes: reductions.PearsonVariances(pearson_model()),
+    "RightProduct": lambda codes: reductions.RightProduct(RNG.random((N_GENES, K))),
+    "SetSums": lambda codes: reductions.SetSums(RNG.random((N_GENES, 3)) < 0.05),
+    "RunningSum": lambda codes: reductions.RunningSum(),
+    "TopSums": lambda codes: reductions.TopSums(np.array([50, 100, 200, 500])),
 }
 
 VARIABLE = {"Gram"}
@@ -54,7 +56,7 @@ VARIABLE = {"Gram"}
 
 
 def test_every_reduction_is_measured():
-    classes = (getattr(passes, name) for name in passes.__all__)
+    classes = (getattr(reductions, name) for name in reductions.__all__)
     found = [c.__name__ for c in classes if isinstance(c, type) and issubclass(c, Reduction) and c is not Reduction]
     assert sorted(found) == sorted(CASES)
 
@@ -66,14 +68,14 @@ def opened(file, name):
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_pass_over_the_file(name, counts_file, codes, benchmark):
-    """From opening the file: nothing is known of it, and a stage is left."""
+    """From opening the file: nothing is known of it, and a compact copy is left."""
     benchmark.pedantic(
         lambda: run([Request(opened(counts_file, name), [CASES[name](codes)])]), rounds=3, warmup_rounds=1
     )
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_pass_over_the_stage(name, counts_file, codes, benchmark):
+def test_pass_over_the_compact_copy(name, counts_file, codes, benchmark):
     matrix = opened(counts_file, name)
-    run([Request(matrix, [passes.AxisStatistics()])], reuse=True)
+    run([Request(matrix, [reductions.AxisStatistics()])], reuse=True)
     benchmark.pedantic(lambda: run([Request(matrix, [CASES[name](codes)])]), rounds=3, warmup_rounds=1)

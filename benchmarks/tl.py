@@ -74,8 +74,8 @@ def work(file: str, step: str, where: str, out: str) -> None:
     mpl.use("agg")
     warnings.simplefilter("ignore")
     # from here, so that it is loaded on both sides alike
-    from scanpy_oom.passes import record
-    from scanpy_oom.peak import PeakMemory
+    from scanpy_oom.engine.runtime import pass_log
+    from scanpy_oom.memory.peak import PeakMemory
 
     figures = []
     with PeakMemory() as memory:
@@ -84,9 +84,9 @@ def work(file: str, step: str, where: str, out: str) -> None:
         sc.pp.normalize_total(adata, target_sum=1e4)
         sc.pp.log1p(adata)
         for call in STEPS[step]:
-            before, started = record.totals().passes, time.perf_counter()
+            before, started = pass_log.totals().passes, time.perf_counter()
             result = call(adata)
-            figures.append((time.perf_counter() - started, record.totals().passes - before))
+            figures.append((time.perf_counter() - started, pass_log.totals().passes - before))
     Path(out).write_bytes(pickle.dumps(result))
     print(json.dumps({"calls": figures, "peak": memory.nbytes}))
 

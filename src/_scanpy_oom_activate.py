@@ -11,19 +11,22 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-__all__ = ["find_spec", "install", "uninstall"]
+__all__ = ["find_spec", "install", "uninstall", "watch"]
 
 _HOOK = "ScanpyOOMHook"
 """Name of the finder, here and in ``scanpy_oom.pth``."""
 
+_watched = {"anndata", "scanpy", "scanpy.external"}
+"""Modules after whose execution what is loaded is patched; scanpy 1.13 imports the last one when it is asked for it."""
+
 
 def find_spec(fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-    """Return what the finders behind the hook find, set up so that executing anndata or scanpy patches it."""
-    if fullname not in {"anndata", "scanpy"}:
+    """Return what the finders behind the hook find, set up so that executing a module that is watched patches it."""
+    if fullname not in _watched:
         return None
     # Those in front of the hook were asked already, or are asking it. In a virtual environment there may be two hooks,
     # since Python reads its .pth files twice.
@@ -57,7 +60,7 @@ def _patch_when_executed(loader: Any) -> None:
 
 def _patch() -> None:
     try:
-        from scanpy_oom.dispatch.patching import patch
+        from scanpy_oom.dispatch.patching.patch import patch
 
         patch()
     except Exception as error:  # noqa: BLE001
@@ -65,13 +68,29 @@ def _patch() -> None:
             f"scanpy-oom could not be activated, so `backed='oom'` is not known: {type(error).__name__}: {error}. "
             "Reinstall or uninstall it, or set SCANPY_OOM_DISABLE=1."
         )
-        warnings.warn(msg, RuntimeWarning, stacklevel=2)
+        warnings.warn(msg, RuntimeWarning, stacklevel=3)  # at the import: its own frames are not counted
 
 
 def install() -> None:
     """Have anndata and scanpy patched when they are imported from now on."""
     if not any(_is_hook(finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, type(_HOOK, (), {"find_spec": staticmethod(find_spec)}))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _hook())
+
+
+def watch(names: Collection[str]) -> None:
+    """Have more modules patched when they are imported from now on, anndata and scanpy among them.
+
+    The finder of ``scanpy_oom.pth`` asks here for anndata and scanpy alone: so there is one in front of it for these.
+    """
+    install()  # where no line of a .pth file has done so, as in a folder on PYTHONPATH
+    hooks = [position for position, finder in enumerate(sys.meta_path) if _is_hook(finder)]
+    if not _watched.issuperset(names):
+        _watched.update(names)
+        sys.meta_path.insert(hooks[0], _hook())
+
+
+def _hook() -> Any:
+    return type(_HOOK, (), {"find_spec": staticmethod(find_spec)})
 
 
 def uninstall() -> None:

@@ -1,0 +1,5 @@
+"""Modules without a test file of their name, and the files that test them.
+
+__main__: test_main.py
+errors: test_settings.py storage/test_refusal.py
+"""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import anndata as ad
@@ -9,13 +10,27 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import scanpy_oom
 from scanpy_oom import settings
 
 from .installed import Environment
 
 # What a test takes the first time is what its kernels take to compile, on a machine that may be busy.
-hypothesis.settings.register_profile("scanpy-oom", deadline=None)
+# Examples are the same each time: a change is judged by what it changes. `--hypothesis-profile random` finds others.
+hypothesis.settings.register_profile("scanpy-oom", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.load_profile("scanpy-oom")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _all_is_imported() -> None:
+    """Import modules before a test changes a constant: what is imported meanwhile keeps the changed one."""
+    package = Path(scanpy_oom.__file__).parent
+    for room in ("engine", "reductions", "queries", "neighbors", "overrides"):
+        for path in sorted((package / room).rglob("*.py")):
+            parts = path.relative_to(package.parent).with_suffix("").parts
+            if "device" not in parts:  # which asks for CuPy
+                import_module(".".join(parts).removesuffix(".__init__"))
 
 
 @pytest.fixture(autouse=True)

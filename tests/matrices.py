@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scanpy_oom.io.memory import MemorySource
 from scanpy_oom.matrix import OOMMatrix
+from scanpy_oom.storage.sources.memory import MemorySource
 
 
 def counts(n_obs: int, n_vars: int, seed: int = 0, dtype: str = "float32", density: float = 0.3) -> sparse.csr_matrix:
@@ -50,3 +50,10 @@ def dense(matrix) -> np.ndarray:
     """Whatever matrix this is, as an array."""
     matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
     return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+
+
+as_held = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": dense}
+"""What makes of a matrix one that is held in some way."""
+
+FORMS = as_held | {"csr_array": sparse.csr_array}
+"""The same, and SciPy's arrays."""

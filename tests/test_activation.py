@@ -37,7 +37,7 @@ IMPORTS = {
 @pytest.mark.parametrize("case", IMPORTS)
 def test_backed_oom_is_known_without_importing_us(case: str, installed: Environment, h5ad: Path) -> None:
     script = f"{IMPORTS[case]}\nimport sys\nprint(type(read(sys.argv[1], backed='oom').X).__name__)"
-    assert installed.output(script, h5ad) == ["OOMMatrix"]
+    assert installed.output(script, h5ad) == ["OOMCSRMatrix"]
 
 
 def test_scanpy_runs_out_of_memory(either: Environment, h5ad: Path) -> None:
@@ -47,7 +47,7 @@ adata = sc.read_h5ad(sys.argv[1], backed="oom")
 sc.pp.log1p(adata)
 print(type(adata.X).__name__, list(adata.uns))
 """
-    assert either.output(script, h5ad) == ["OOMMatrix ['log1p']"]
+    assert either.output(script, h5ad) == ["OOMCSRMatrix ['log1p']"]
 
 
 @pytest.mark.parametrize("value", ["1", "yes"])
@@ -86,19 +86,92 @@ def test_importing_scanpy_imports_little_of_ours(installed: Environment) -> None
     script = "import sys, scanpy; print(*(name for name in sys.modules if name.startswith(('scanpy_oom', 'pluggy'))))"
     assert set(installed.output(script)[0].split()) == {
         "scanpy_oom",
+        "scanpy_oom._scanpy",
+        "scanpy_oom.messages",
         "scanpy_oom.report",
         "scanpy_oom.settings",
         "scanpy_oom.errors",
         "scanpy_oom.dispatch",
-        "scanpy_oom.dispatch.genes",
+        "scanpy_oom.dispatch.prefetch",
+        "scanpy_oom.dispatch.patching.patch",
+        "scanpy_oom.dispatch.uses",
+        "scanpy_oom.dispatch.registry",
         "scanpy_oom.dispatch.patching",
-        "scanpy_oom.dispatch.rules",
-        "scanpy_oom.dispatch.table",
-        "scanpy_oom.dispatch.wrappers_importlib_bootstrap",
+        "scanpy_oom.dispatch.patching._importlib_bootstrap",
+        "scanpy_oom.dispatch.patching._importlib_bootstrap.wrappers",
     }
     imports = installed.run("-X", "importtime", "-c", "import scanpy").stderr
     own = re.findall(r"import time: +(\d+) \|.*scanpy_oom", imports)
     assert sum(map(int, own)) < 100_000  # microseconds; a few thousand where nothing else runs
+
+
+LOADED = """
+import sys
+def loaded(*names):
+    return [name for name in names if name in sys.modules]
+"""
+
+
+def test_a_file_that_is_only_opened_loads_no_compiler(installed: Environment, h5ad: Path) -> None:
+    script = """
+import anndata
+adata = anndata.read_h5ad(sys.argv[1], backed="oom")
+few = adata[:3, :2].copy()
+print(few.X.shape, loaded("scanpy", "sklearn", "matplotlib", "numba", "llvmlite", "fast_array_utils"))
+"""
+    assert installed.output(LOADED + script, h5ad) == ["(3, 2) []"]
+
+
+def test_what_needs_no_scanpy_does_not_load_it(installed: Environment, h5ad: Path, tmp_path: Path) -> None:
+    script = """
+import anndata
+adata = anndata.read_h5ad(sys.argv[1], backed="oom")
+adata.layers["doubled"] = adata.X * 2
+adata[:3].X.sum(), adata.X.mean(axis=0), adata.X.toarray(), adata.X[:2]
+adata.write_h5ad(sys.argv[2])
+anndata.concat([adata, adata], label="part").write_h5ad(sys.argv[2])
+print(type(anndata.read_h5ad(sys.argv[2], backed="oom").X).__name__, loaded("scanpy", "sklearn", "matplotlib"))
+"""
+    assert installed.output(LOADED + script, h5ad, tmp_path / "out.h5ad") == ["OOMCSRMatrix []"]
+
+
+def test_what_is_imported_after_a_file_was_opened_knows_it(installed: Environment, h5ad: Path) -> None:
+    script = """
+import anndata
+adata = anndata.read_h5ad(sys.argv[1], backed="oom")
+print(loaded("scanpy", "sklearn"))
+from sklearn.utils.sparsefuncs import mean_variance_axis
+from sklearn.utils.validation import check_array
+from sklearn.utils import check_array as another
+print(is_ours(mean_variance_axis), is_ours(check_array), another is check_array, loaded("scanpy"))
+import scanpy as sc
+sc.pp.log1p(adata)
+print(is_ours(sc.pp.log1p), is_ours(sc.tl.umap), type(adata.X).__name__)
+"""
+    assert installed.output(LOADED + script, h5ad) == ["[]", "True True True []", "True True OOMCSRMatrix"]
+
+
+def test_helpers_of_scanpy_that_are_imported_later_know_matrices_on_disk(installed: Environment, h5ad: Path) -> None:
+    pytest.importorskip("fast_array_utils")
+    script = """
+import anndata
+adata = anndata.read_h5ad(sys.argv[1], backed="oom")
+print(loaded("fast_array_utils"))
+from fast_array_utils import conv, stats
+print(abs(stats.sum(adata.X) - adata.X.sum()) < 1e-3, conv.to_dense(adata.X).shape == adata.shape)
+"""
+    assert installed.output(LOADED + script, h5ad) == ["[]", "True True"]
+
+
+def test_disabling_leaves_alone_what_is_imported_later(installed: Environment, h5ad: Path) -> None:
+    script = """
+import anndata, scanpy_oom
+anndata.read_h5ad(sys.argv[1], backed="oom")
+scanpy_oom.disable()
+from sklearn.utils.sparsefuncs import mean_variance_axis
+print(is_ours(mean_variance_axis), [finder for finder in sys.meta_path if "ScanpyOOM" in str(finder)])
+"""
+    assert installed.output(LOADED + script, h5ad) == ["False []"]
 
 
 # -- imports that are not plain
@@ -162,7 +235,7 @@ sys.meta_path.insert(0, Finder())
 import scanpy as sc
 print(Finder.asked.count("scanpy"), type(sc.read_h5ad(sys.argv[1], backed="oom").X).__name__)
 """
-    assert installed.output(script, h5ad) == ["1 OOMMatrix"]
+    assert installed.output(script, h5ad) == ["1 OOMCSRMatrix"]
 
 
 def test_what_another_finder_hides_is_wrapped_by_the_first_read(installed: Environment, h5ad: Path) -> None:
@@ -179,19 +252,21 @@ adata = sc.read_h5ad(sys.argv[1], backed="oom")
 sc.pp.log1p(adata)
 print(is_ours(sc.pp.log1p), type(adata.X).__name__)
 """
-    assert installed.output(script, h5ad) == ["False", "True OOMMatrix"]
+    assert installed.output(script, h5ad) == ["False", "True OOMCSRMatrix"]
 
 
 def test_scanpy_can_be_imported_where_this_package_is_damaged(installed: Environment) -> None:
     script = """
 import sys, warnings
-sys.modules["scanpy_oom.dispatch.patching"] = None
+sys.modules["scanpy_oom.dispatch.patching.patch"] = None
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import anndata
 print(*(warning.message for warning in caught if warning.category is RuntimeWarning))
+print(*(warning.filename for warning in caught if warning.category is RuntimeWarning))
 """
-    (said,) = installed.output(script)
+    said, where = installed.output(script)
+    assert where == "<string>"
     assert "scanpy-oom could not be activated, so `backed='oom'` is not known: ModuleNotFoundError" in said
     assert "SCANPY_OOM_DISABLE=1" in said
 
@@ -202,14 +277,15 @@ print(*(warning.message for warning in caught if warning.category is RuntimeWarn
 def test_enabling_late_and_disabling(installed: Environment, h5ad: Path) -> None:
     script = """
 import sys, scanpy as sc
-plain = sc.read_h5ad
+from scanpy import read_h5ad
+plain = [read_h5ad]
 import scanpy_oom
 scanpy_oom.enable()
-print(sc.read_h5ad is not plain, type(sc.read_h5ad(sys.argv[1], backed="oom").X).__name__)
+print(read_h5ad is sc.read_h5ad is not plain[0], type(sc.read_h5ad(sys.argv[1], backed="oom").X).__name__)
 scanpy_oom.disable()
-print(sc.read_h5ad is plain, [finder for finder in sys.meta_path if "ScanpyOOM" in str(finder)])
+print(read_h5ad is sc.read_h5ad is plain[0], [finder for finder in sys.meta_path if "ScanpyOOM" in str(finder)])
 """
-    assert installed.output(script, h5ad, SCANPY_OOM_DISABLE="1") == ["True OOMMatrix", "True []"]
+    assert installed.output(script, h5ad, SCANPY_OOM_DISABLE="1") == ["True OOMCSRMatrix", "True []"]
 
 
 def test_disabling_early_keeps_it_out(installed: Environment) -> None:

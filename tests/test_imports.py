@@ -1,4 +1,4 @@
-"""The layers of the package, read from its source: imports point down only."""
+"""Which other packages the parts of this one may know. Who of ours may import whom is said in `pyproject.toml`."""
 
 from __future__ import annotations
 
@@ -12,32 +12,10 @@ import scanpy_oom
 
 ROOT = Path(scanpy_oom.__file__).parent
 
-# From top to bottom. Parts of one layer may not import each other, unless they are one part.
-LAYERS = [
-    {"pytest_plugin"},
-    {"__main__", "bench", "cli", "demo", "report"},
-    {"dispatch"},
-    {"experimental", "get", "metrics", "pl", "pp", "tl"},
-    {"passes"},
-    {"matrix"},
-    {"kernels"},
-    {"io"},
-    {"memory"},
-    {"settings"},
-    {"errors", "machine", "peak"},
-]
-HEIGHT = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
-
-# Overrides call one another, as scanpy's own functions do.
-MAY_IMPORT_EACH_OTHER = [
-    {"__main__", "bench", "cli", "demo", "report"},
-    {"experimental", "get", "metrics", "pl", "pp", "tl"},
-]
-
 FORBIDDEN = {
     "kernels": {"anndata", "h5py", "scanpy", "pandas"},
-    "io": {"scanpy"},
-    **{part: {"h5py", "numba", "cupy"} for part in ("experimental", "get", "metrics", "pl", "pp", "tl")},
+    "storage": {"scanpy"},
+    "overrides": {"h5py", "numba", "cupy"},
 }
 
 modules = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
@@ -64,27 +42,16 @@ def imported(module: Path) -> list[str]:
     return list(imports(tree, ["scanpy_oom", *module.parts[:-1]]))
 
 
-def own_parts(names: list[str]) -> set[str]:
-    parts = {name.split(".")[1] for name in names if name.startswith("scanpy_oom.")}
-    return parts & HEIGHT.keys()
-
-
-def test_every_part_has_its_layer() -> None:
-    assert {part_of(module) for module in modules} <= HEIGHT.keys()
-
-
-@every_module
-def test_imports_point_down(module: Path) -> None:
-    part = part_of(module)
-    for other in own_parts(imported(module)) - {part}:
-        together = any({part, other} <= group for group in MAY_IMPORT_EACH_OTHER)
-        assert HEIGHT[other] < HEIGHT[part] or together, f"{module} imports {other}"
-
-
 @every_module
 def test_no_part_knows_what_it_is_not_to_know(module: Path) -> None:
     packages = {name.partition(".")[0] for name in imported(module)}
     assert not packages & FORBIDDEN.get(part_of(module), set())
+
+
+@every_module
+def test_private_names_of_anndata_are_imported_in_one_place(module: Path) -> None:
+    private = {name for name in imported(module) if name.startswith("anndata.") and "._" in name}
+    assert not private or module == Path("matrix/interop/anndata.py")
 
 
 @every_module

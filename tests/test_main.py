@@ -49,7 +49,7 @@ for adata in (sc.read_h5ad(path), sc.read(path), ad.read_h5ad(path), sc.read_h5a
     print(type(adata.X).__name__)
 """)
     lines = installed.run("-m", "scanpy_oom", tmp_path / "script.py", h5ad).stdout.split()
-    assert lines == ["OOMMatrix", "OOMMatrix", "OOMMatrix", "csr_matrix"]
+    assert lines == ["OOMCSRMatrix", "OOMCSRMatrix", "OOMCSRMatrix", "csr_matrix"]
 
 
 @pytest.mark.parametrize("body", ["def f(): raise ValueError('x')\nf()", "1 +", "import sys; sys.exit(7)", "1 / 0"])

@@ -10,12 +10,12 @@ from .report import report
 from .settings import settings
 
 if TYPE_CHECKING:
-    from .dispatch.activation import disable, enable, load_ipython_extension, unload_ipython_extension
-    from .dispatch.anndataoom import from_anndataoom
-    from .dispatch.convert import to_oom
-    from .dispatch.hookspecs import hookimpl
-    from .dispatch.readers import read_h5ad
-    from .dispatch.table import Override
+    from .dispatch.interop.anndataoom import from_anndataoom
+    from .dispatch.patching.activation import disable, enable, load_ipython_extension, unload_ipython_extension
+    from .dispatch.plugins.hookspecs import hookimpl
+    from .dispatch.readwrite.convert import to_oom
+    from .dispatch.readwrite.read import read_h5ad
+    from .dispatch.registry import Override
     from .errors import (
         CorruptFileError,
         DeviceError,
@@ -57,16 +57,16 @@ _HOMES = {
     "NotAnH5adError": ".errors",
     "OOMError": ".errors",
     "OOMMatrix": ".matrix",
-    "Override": ".dispatch.table",
+    "Override": ".dispatch.registry",
     "UnsupportedOutOfMemory": ".errors",
-    "disable": ".dispatch.activation",
-    "enable": ".dispatch.activation",
-    "from_anndataoom": ".dispatch.anndataoom",
-    "hookimpl": ".dispatch.hookspecs",
-    "load_ipython_extension": ".dispatch.activation",
-    "read_h5ad": ".dispatch.readers",
-    "to_oom": ".dispatch.convert",
-    "unload_ipython_extension": ".dispatch.activation",
+    "disable": ".dispatch.patching.activation",
+    "enable": ".dispatch.patching.activation",
+    "from_anndataoom": ".dispatch.interop.anndataoom",
+    "hookimpl": ".dispatch.plugins.hookspecs",
+    "load_ipython_extension": ".dispatch.patching.activation",
+    "read_h5ad": ".dispatch.readwrite.read",
+    "to_oom": ".dispatch.readwrite.convert",
+    "unload_ipython_extension": ".dispatch.patching.activation",
 }
 
 

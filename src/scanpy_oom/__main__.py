@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from zipfile import is_zipfile
 
 import scanpy_oom
-from scanpy_oom import __version__, enable
-from scanpy_oom.dispatch.wrappers_importlib_bootstrap import set_default_backed
+from scanpy_oom import __version__, enable, settings
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,8 +26,10 @@ __all__ = ["main"]
 _DESCRIPTION = """\
 Run a Python script or module, unchanged, with each file that it reads with read_h5ad of scanpy or anndata, or with
 sc.read, left on disk, as if `backed="oom"` had been given. Calls that name another `backed` are left alone: with
-`backed=False` a file is read into memory. With --report, a page on what was run out of memory and what it took is saved
-when the script ends, with an error or without. For everything else there is the command scanpy-oom.
+`backed=False` a file is read into memory. Matrices that anndata.io.read_elem reads from an HDF5 file that is open for
+reading alone stay on disk, too. SCANPY_OOM_READ=always in the environment does the same. With --report, a page
+on what was run out of memory and what it took is saved when the script ends, with an error or without. For everything
+else there is the command scanpy-oom.
 """
 
 
@@ -48,11 +49,13 @@ def main(argv: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(
         prog="python -m scanpy_oom",
-        usage="%(prog)s [-h] [--version] [--report FILE.html] (-m MODULE | SCRIPT) [ARGUMENT ...]",
+        usage="%(prog)s [-h] [--version] [--report FILE.html] [--graph {scanpy,fast}] "
+        "(-m MODULE | SCRIPT) [ARGUMENT ...]",
         description=_DESCRIPTION,
     )
     parser.add_argument("--version", action="version", version=f"scanpy-oom {__version__}")
     parser.add_argument("--report", type=_place, metavar="FILE.html", help="page to save (scanpy_oom.report())")
+    parser.add_argument("--graph", choices=["scanpy", "fast"], help="who searches neighbours (settings.graph)")
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="a module to run, and its arguments")
     parser.add_argument("script", nargs=argparse.REMAINDER, help="a script to run, and its arguments")
     options = parser.parse_args(argv)
@@ -60,7 +63,9 @@ def main(argv: list[str]) -> None:
     if not command:
         parser.error("name a script, or a module with -m")
     enable()
-    set_default_backed("oom")
+    settings.read = "always"
+    if options.graph:
+        settings.graph = options.graph
     _hide_frames_above_the_script()
     sys.argv = command
     name, pid = Path(command[0]).name, os.getpid()

@@ -12,7 +12,7 @@ from .bench.arguments import add_bench
 from .errors import OOMError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["main"]
 
@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"scanpy-oom {__version__}")
     commands = parser.add_subparsers(title="commands", required=True)
-    _add_demo(commands)
-    add_bench(commands)
+    _add_demo(commands.add_parser)
+    add_bench(commands.add_parser)
     args = parser.parse_args(argv)
     try:
         return args.run(args)
@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130  # as shells have it
 
 
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+def _add_demo(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
         "demo",
         help="run a scanpy workflow in memory and out of memory, and compare",
         description="Run one scanpy workflow in memory and out of memory, each in its own process; print seconds and "
@@ -66,16 +66,18 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _demo(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    made = {"n_cells": args.cells, "n_genes": args.genes, "seed": args.seed, "keep": args.keep or None}
+    cells = None if args.cells is None else (args.cells,)
+    made = {"cells": cells, "genes": args.genes, "seed": args.seed, "keep": args.keep or None}
     made = {name: value for name, value in made.items() if value is not None}
     if args.file is not None and made:
         parser.error("--cells, --genes, --seed and --keep are about the matrix that is made without FILE")
 
-    from .demo.data import UnsuitableInput
-    from .demo.main import Options, run_demo
+    from .bench.data import UnsuitableInput
+    from .bench.main import Options
+    from .demo.main import run_demo
 
     try:
-        return run_demo(Options(file=args.file, out=args.out, **made))
+        return run_demo(Options(files=[] if args.file is None else [args.file], out=args.out, **made))
     except (UnsuitableInput, OOMError, OSError) as error:
         sys.stderr.write(f"scanpy-oom demo: {_reason(error)}\n")
         return 2

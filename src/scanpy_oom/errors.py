@@ -19,7 +19,7 @@ class OOMError(Exception):
 class UnsupportedOutOfMemory(OOMError):  # noqa: N818
     """An override does not cover these arguments.
 
-    Raised by overrides alone. The gate answers it by running scanpy's own function on data
+    Raised by overrides alone. The dispatcher answers it by running scanpy's own function on data
     brought into memory within the budget, or by raising :class:`MemoryBudgetExceeded`.
 
     Parameters

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
-    from .peak import PeakMemory
+    from .memory.peak import PeakMemory
 
 __all__ = ["measure_memory", "pytest_configure", "pytest_runtest_call"]
 
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def measure_memory() -> Callable[[], AbstractContextManager[PeakMemory]]:
     """Measure the memory that part of a test takes: ``with measure_memory() as memory: ...``, then `memory.nbytes`."""
-    from .peak import PeakMemory
+    from .memory.peak import PeakMemory
 
     return PeakMemory
 
@@ -44,7 +44,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     marker = item.get_closest_marker("limit_memory")
     if marker is None or item.config.pluginmanager.hasplugin("memray"):
         return (yield)
-    from .peak import PeakMemory
+    from .memory.peak import PeakMemory
     from .settings import format_bytes, parse_bytes
 
     if len(marker.args) != 1 or marker.kwargs:

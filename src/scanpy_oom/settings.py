@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import warnings
 from dataclasses import dataclass, field
+from functools import cache
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,22 +64,33 @@ def format_bytes(n: float) -> str:
     return f"{n:.3g} TB"
 
 
+T = TypeVar("T", bound=str)
+
+_CACHES: tuple[Literal["auto", "off"], ...] = ("auto", "off")
+_READS: tuple[Literal["asked", "always"], ...] = ("asked", "always")
+_GRAPHS: tuple[Literal["scanpy", "fast"], ...] = ("scanpy", "fast")
+
+
 @dataclass
 class Settings:
     """Settings of this process.
 
     Environment variables ``SCANPY_OOM_MEMORY_LIMIT``, ``SCANPY_OOM_THREADS``, ``SCANPY_OOM_SCRATCH_DIR``,
-    ``SCANPY_OOM_STAGE``, ``SCANPY_OOM_DEVICE`` and ``SCANPY_OOM_DEVICE_MEMORY_LIMIT`` give the starting values.
+    ``SCANPY_OOM_CACHE``, ``SCANPY_OOM_READ``, ``SCANPY_OOM_FOLLOW_LINKS``, ``SCANPY_OOM_DEVICE``,
+    ``SCANPY_OOM_DEVICE_MEMORY_LIMIT`` and ``SCANPY_OOM_GRAPH`` give the starting values.
     """
 
     _memory_limit: int | None = field(default=None, repr=False)
     _n_threads: int | None = field(default=None, repr=False)
     _scratch_dir: Path | None = field(default=None, repr=False)
-    _stage: Literal["auto", "off"] | None = field(default=None, repr=False)
+    _cache: Literal["auto", "off"] | None = field(default=None, repr=False)
+    _read: Literal["asked", "always"] | None = field(default=None, repr=False)
+    _follow_links: bool | None = field(default=None, repr=False)
     _device: Device | None = field(default=None, repr=False)
     _device_memory_limit: int | None = field(default=None, repr=False)
+    _graph: Literal["scanpy", "fast"] | None = field(default=None, repr=False)
     in_use: Callable[[], int] = field(default=lambda: 0, repr=False)
-    """Tells how many bytes of the limit are held; set by what keeps account of them."""
+    """Return how many bytes of the limit are held; set by what keeps account of them."""
 
     @property
     def memory_limit(self) -> int:
@@ -90,7 +103,7 @@ class Settings:
             return self._memory_limit
         if env := os.environ.get("SCANPY_OOM_MEMORY_LIMIT"):
             return parse_bytes(env)
-        from .machine import available_memory
+        from .memory.system import available_memory
 
         # what our work holds was free before, and is taken off the limit where that is divided
         return (available_memory() + self.in_use()) // 4
@@ -98,6 +111,11 @@ class Settings:
     @memory_limit.setter
     def memory_limit(self, value: int | float | str | None) -> None:
         self._memory_limit = None if value is None else parse_bytes(value)
+
+    @property
+    def limits_memory(self) -> bool:
+        """Whether :attr:`memory_limit` was set, and is not what the machine has."""
+        return self._memory_limit is not None or bool(os.environ.get("SCANPY_OOM_MEMORY_LIMIT"))
 
     @property
     def n_threads(self) -> int:
@@ -124,21 +142,60 @@ class Settings:
         self._scratch_dir = None if value is None else Path(value)
 
     @property
-    def stage(self) -> Literal["auto", "off"]:
-        """Whether the first pass over a slow source leaves a compact copy in scratch for those that follow.
+    def cache(self) -> Literal["auto", "off"]:
+        """Whether the first pass over a compressed matrix leaves a compact copy for later passes.
 
         ``"auto"`` (the default): yes, in memory while it is small, else in :attr:`scratch_dir`, where it takes at most
-        half of what is free. ``"off"``: every pass reads the file.
+        half of the free space. ``"off"``: every pass reads the file.
         """
-        return self._stage or _stage(os.environ.get("SCANPY_OOM_STAGE") or "auto")
+        return self._cache or _one_of("cache", _cache_of_environment() or "auto", _CACHES)
+
+    @cache.setter
+    def cache(self, value: Literal["auto", "off"] | None) -> None:
+        self._cache = None if value is None else _one_of("cache", value, _CACHES)
+
+    @property
+    def stage(self) -> Literal["auto", "off"]:
+        """Deprecated name of :attr:`cache`."""
+        _renamed("settings.stage", "settings.cache")
+        return self.cache
 
     @stage.setter
     def stage(self, value: Literal["auto", "off"] | None) -> None:
-        self._stage = None if value is None else _stage(value)
+        _renamed("settings.stage", "settings.cache")
+        self.cache = value
+
+    @property
+    def read(self) -> Literal["asked", "always"]:
+        """Files that stay on disk when they are read.
+
+        ``"asked"`` (the default): those that are read with ``backed="oom"``. ``"always"``: all that can be, where
+        `backed` is not given; and matrices that ``anndata.io.read_elem`` reads of a file that is open for reading.
+        """
+        return self._read or _one_of("read", os.environ.get("SCANPY_OOM_READ") or "asked", _READS)
+
+    @read.setter
+    def read(self, value: Literal["asked", "always"] | None) -> None:
+        self._read = None if value is None else _one_of("read", value, _READS)
+
+    @property
+    def follow_links(self) -> bool:
+        """Whether what an h5ad file says is in other files is read from there (default: yes, as anndata does).
+
+        External links, external storage and virtual datasets of HDF5 name any file that this process may read. Those
+        that are named are warned of; where this is off, such a file is refused instead.
+        """
+        if self._follow_links is not None:
+            return self._follow_links
+        return _on_or_off(os.environ.get("SCANPY_OOM_FOLLOW_LINKS") or "on")
+
+    @follow_links.setter
+    def follow_links(self, value: bool | str | None) -> None:
+        self._follow_links = None if value is None else _on_or_off(value)
 
     @property
     def device(self) -> Device:
-        """Where passes compute.
+        """The device on which passes compute.
 
         ``"cpu"`` (the default): on threads of this process. ``"cuda"``: on an NVIDIA GPU, through CuPy; an error where
         there is none that works. ``"auto"``: on a GPU where there is one, else on the CPU, which is said. ``"numpy"``:
@@ -161,14 +218,58 @@ class Settings:
     def device_memory_limit(self, value: int | float | str | None) -> None:
         self._device_memory_limit = None if value is None else parse_bytes(value)
 
+    @property
+    def graph(self) -> Literal["scanpy", "fast"]:
+        """Who searches neighbours and what is computed from them.
 
-def _stage(value: str) -> Literal["auto", "off"]:
-    if value == "auto":
-        return "auto"
-    if value == "off":
-        return "off"
-    msg = f"stage must be 'auto' or 'off', not {value!r}."
+        ``"scanpy"`` (the default): scanpy's own functions. ``"fast"``: functions of ours, on any AnnData, also one in
+        memory. Their results are as good by a stated measure, and the same for any number of threads. Arguments that
+        they do not cover are left to scanpy, which the report says.
+        """
+        return self._graph or _one_of("graph", os.environ.get("SCANPY_OOM_GRAPH") or "scanpy", _GRAPHS)
+
+    @graph.setter
+    def graph(self, value: Literal["scanpy", "fast"] | None) -> None:
+        self._graph = None if value is None else _one_of("graph", value, _GRAPHS)
+
+
+def _renamed(old: str, new: str) -> None:
+    warnings.warn(f"`{old}` is now `{new}`.", DeprecationWarning, stacklevel=3)
+
+
+def _cache_of_environment() -> str | None:
+    """Return what the environment says of the cache, also by the name that the variable had."""
+    new = os.environ.get("SCANPY_OOM_CACHE")
+    if new:
+        return new
+    old = os.environ.get("SCANPY_OOM_STAGE")
+    if old:
+        _warn_of_old_variable()
+    return old
+
+
+@cache
+def _warn_of_old_variable() -> None:
+    """Warn once a process, whichever call reads the variable first."""
+    from .messages import warn_user
+
+    warn_user("`SCANPY_OOM_STAGE` is now `SCANPY_OOM_CACHE`.", FutureWarning)
+
+
+def _one_of(name: str, value: str, allowed: tuple[T, ...]) -> T:
+    for one in allowed:
+        if value == one:
+            return one
+    msg = f"{name} must be {' or '.join(map(repr, allowed))}, not {value!r}."
     raise ValueError(msg)
+
+
+def _on_or_off(value: object) -> bool:
+    found = {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}.get(str(value).lower())
+    if found is None:
+        msg = f"follow_links must be True or False ('on' or 'off' in the environment), not {value!r}."
+        raise ValueError(msg)
+    return found
 
 
 def _device(value: str) -> Device:

@@ -1,0 +1,7 @@
+"""Modules without a test file of their name, and the files that test them.
+
+main: bench/test_bench.py
+atlas: bench/test_data.py
+display: demo/test_demo.py
+agreement, arguments, environment, recipe, results, run, summary, table, watch, worker: bench/test_parts.py
+"""

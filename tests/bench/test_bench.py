@@ -16,10 +16,10 @@ import matplotlib.pyplot as plt
 import pytest
 from packaging.version import Version
 
+from scanpy_oom.bench.atlas import write_atlas
 from scanpy_oom.bench.backends import BACKENDS
 from scanpy_oom.bench.recipe import STEPS
 from scanpy_oom.bench.results import Results
-from scanpy_oom.demo.atlas import write_atlas
 
 SMALL = ["--cells", "400,800", "--genes", "2600"]
 QUICK = "read,qc,filter,normalize,log1p,hvg,subset,scale,pca,t-test,write"

@@ -7,17 +7,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from scanpy_oom.bench.agreement import canonical_correlation, compare, smallest_correlation
+from scanpy_oom.bench.atlas import write_atlas
 from scanpy_oom.bench.figures.scaling import _short, exponent, fit_exponents
 from scanpy_oom.bench.recipe import NEEDS, STEPS, Recipe, parse_steps, waiting_for
 from scanpy_oom.bench.results import Agreement, Dataset, Results, Run, StepResult
-from scanpy_oom.bench.run import Order
+from scanpy_oom.bench.run import Order, measure
 from scanpy_oom.bench.summary import cost, done_steps, excuse, scaled_steps, total
 from scanpy_oom.bench.table import format_totals
 from scanpy_oom.bench.watch import Limits, Watch, thin
-from scanpy_oom.peak import PeakMemory
+from scanpy_oom.memory.peak import PeakMemory
 
 
 def run_of(seconds: dict[str, float], backend: str = "oom", dataset: str = "d", repeat: int = 0) -> Run:
@@ -193,6 +195,34 @@ def test_what_no_backend_has_found_does_not_agree(tmp_path: Path) -> None:
 def test_threads_are_set_for_every_backend(variable: str) -> None:
     order = Order("d", "dask", Path("f"), Path("o"), ("read",), Recipe(), "g", threads=3)
     assert order.environment[variable] == "3"
+
+
+class Killer:
+    """Kills the process that it watches, as the system does when memory runs out, at one step."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def start_step(self, step: str) -> None:
+        if step == self.step:
+            (child,) = (
+                child for child in psutil.Process().children() if "scanpy_oom.bench.worker" in " ".join(child.cmdline())
+            )
+            child.kill()
+
+    def finish_step(self, step: str, seconds: float, peak: int) -> None:
+        pass
+
+
+def test_a_process_that_is_killed_leaves_the_costs_of_the_steps_before(tmp_path: Path) -> None:
+    write_atlas(tmp_path / "small.h5ad", n_cells=300, n_genes=2500)
+    steps = ("read", "qc", "filter", "normalize", "log1p")
+    order = Order("small", "oom", tmp_path / "small.h5ad", tmp_path, steps, Recipe(), "leiden")
+    run = measure(order, Killer("normalize"))
+    assert [found.status for found in run.steps] == [*["done"] * 3, "failed", "skipped"]
+    assert run.failures[0].step == "normalize"
+    assert run.failures[0].reason == "killed (SIGKILL), as the system does when memory runs out"
+    assert all(found.seconds > 0 for found in run.steps[:3])
 
 
 # -- memory

@@ -22,7 +22,7 @@ sc.pp.log1p = leaky
 """
 
 EXTRA_PASS = """
-from scanpy_oom.pp import _highly_variable_genes as module
+from scanpy_oom.overrides.pp import _highly_variable_genes as module
 run = module.run
 def twice(requests, **kwargs):
     run(requests, **kwargs)
@@ -32,7 +32,7 @@ module.run = twice
 
 NO_STAGE = """
 import scanpy_oom
-scanpy_oom.settings.stage = "off"
+scanpy_oom.settings.cache = "off"
 """
 
 

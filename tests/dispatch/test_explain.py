@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import numpy as np
 import pytest
 import scanpy as sc
 
 from scanpy_oom import settings
-from scanpy_oom.dispatch.table import BUILTIN
-from scanpy_oom.passes.explanation import Explanation
-from scanpy_oom.pp import _pca
+from scanpy_oom._scanpy import SCANPY_1_13
+from scanpy_oom.dispatch.registry import BUILTIN
+from scanpy_oom.engine.explain.explanation import Explanation
+from scanpy_oom.overrides.pp import _pca
 
 from ..matrices import annotated, counts
 
@@ -106,7 +108,7 @@ def test_pca_has_one_explanation_whichever_name_it_goes_by(tmp_path):
 
 def test_layers_and_raw_are_named(tmp_path):
     adata = opened(tmp_path)
-    adata.layers["counts"] = adata.X
+    adata.layers["counts"] = adata.X.copy()
     sc.pp.log1p(adata)
     adata.raw = adata
     assert adata.oom.explain("rank_genes_groups", "kind").passes[0].matrix == "raw.X"
@@ -137,10 +139,17 @@ def test_what_a_chain_cannot_take_is_left_to_scanpy(tmp_path):
 
 
 def test_every_override_has_a_plan_but_those_that_read_what_they_select_on_the_way(tmp_path):
-    without = [o.function for o in BUILTIN if o.implementation is not None and o.plan is None]
+    without = [o.function for o in BUILTIN if o.implementation is not None and not o.plannable]
     assert without == ["pp.recipe_weinreb17", "pp.scrublet"]
     adata = opened(tmp_path, 60)
     for name in without:
         explanation = adata.oom.explain(name)
         assert (explanation.how, explanation.passes) == ("out of memory", None)
         assert "not known beforehand" in str(explanation)
+
+
+@pytest.mark.skipif(not SCANPY_1_13, reason="an argument of scanpy 1.13")
+def test_planning_takes_no_number_of_a_generator(oom: ad.AnnData) -> None:
+    used, untouched = np.random.default_rng(3), np.random.default_rng(3)
+    oom.oom.explain("pca", n_comps=2, rng=used, svd_solver="randomized")
+    assert used.spawn(1)[0].random() == untouched.spawn(1)[0].random()

@@ -86,3 +86,11 @@ def test_row_totals_fill_what_is_unknown_and_leave_what_is_known(block, known):
     if known:
         want[::2] = -1
     np.testing.assert_allclose(totals, want, rtol=1e-12, atol=1e-12)
+
+
+@given(data=st.data(), n=st.integers(0, 60))
+def test_count_before_equals_reference(data, n):
+    rows = np.array(sorted(data.draw(st.sets(st.integers(0, n - 1)) if n else st.just(set()))), dtype=np.int32)
+    out = np.empty(n + 1, dtype=np.int32)
+    kernels.count_before(rows, out)
+    np.testing.assert_array_equal(out, reference.count_before(rows, n))

@@ -45,29 +45,29 @@ def test_each_matrix_is_explained_with_its_chain_its_source_and_what_is_known(la
 
 @pytest.mark.parametrize("place", ["in RAM", "in scratch"])
 def test_what_is_staged_is_told_with_its_columns_its_size_and_where_it_is(lazy, monkeypatch, place):
-    assert lines(lazy.oom.explain(), "staged") == ["nothing: passes read the file"] * 2
+    assert lines(lazy.oom.explain(), "cached") == ["nothing: passes read the file"] * 2
     if place == "in scratch":
-        monkeypatch.setattr("scanpy_oom.passes.staging.IN_MEMORY", 0)
+        monkeypatch.setattr("scanpy_oom.engine.cache.policy.IN_MEMORY", 0)
     sc.pp.calculate_qc_metrics(lazy, percent_top=None)
     (copy,) = lazy.X.copies
-    staged = lines(lazy.oom.explain(), "staged")[0]
-    assert staged.startswith("all columns, ")
-    assert staged.endswith(f"B {place}")
+    cached = lines(lazy.oom.explain(), "cached")[0]
+    assert cached.startswith("all columns, ")
+    assert cached.endswith(f"B {place}")
     assert copy.in_memory == (place == "in RAM")
 
 
 def test_a_stage_of_some_columns_is_told_with_their_number(lazy, monkeypatch):
-    monkeypatch.setattr("scanpy_oom.pp._pca.SMALL", 0)
+    monkeypatch.setattr("scanpy_oom.overrides.pp._pca.SMALL", 0)
     some = lazy[:, :20].copy()
     sc.pp.pca(some, n_comps=3)
-    assert lines(some.oom.explain(), "staged")[0].startswith("20 columns, ")
-    assert lines(lazy.oom.explain(), "staged")[0] == "nothing: passes read the file"
+    assert lines(some.oom.explain(), "cached")[0].startswith("20 columns, ")
+    assert lines(lazy.oom.explain(), "cached")[0] == "nothing: passes read the file"
 
 
 def test_without_stages_nothing_is_said_to_be_staged(lazy, monkeypatch):
-    monkeypatch.setattr(settings, "stage", "off")
+    monkeypatch.setattr(settings, "cache", "off")
     sc.pp.calculate_qc_metrics(lazy, percent_top=None)
-    assert lines(lazy.oom.explain(), "staged")[0] == "nothing: passes read the file"
+    assert lines(lazy.oom.explain(), "cached")[0] == "nothing: passes read the file"
 
 
 def test_explaining_matrices_reads_nothing_and_works_on_views_and_in_memory(lazy):

@@ -12,9 +12,9 @@ import pytest
 from scipy import sparse
 
 import scanpy_oom
-from scanpy_oom.dispatch.hookspecs import DispatchedCall
-from scanpy_oom.dispatch.log import Log, Recorded
-from scanpy_oom.passes.record import Totals
+from scanpy_oom.dispatch.plugins.hookspecs import DispatchedCall
+from scanpy_oom.dispatch.telemetry.log import Log, Recorded
+from scanpy_oom.engine.runtime.pass_log import Totals
 from scanpy_oom.report.summary import Report
 
 START = 1_750_000_000.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scanpy_oom.passes.record import Totals
+from scanpy_oom.engine.runtime.pass_log import Totals
 from scanpy_oom.report.page import fragment, page
 from scanpy_oom.report.plot import plot
 from scanpy_oom.report.summary import Report
@@ -117,8 +117,8 @@ def test_calls_by_the_user_are_marked_in_the_plot(report: Report) -> None:
     assert [lane["class"] for lane in lanes] == [
         "lane oom",
         "lane plain",
-        "lane loan",
-        "lane loan failed",
+        "lane fallback",
+        "lane fallback failed",
     ]
     lefts = [float(lane["x"]) for lane in lanes]
     assert lefts == sorted(lefts)

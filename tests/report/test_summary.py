@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,9 @@ import pytest
 import scanpy as sc
 
 import scanpy_oom
-from scanpy_oom import settings
-from scanpy_oom.passes.record import Totals
+from scanpy_oom import MemoryBudgetExceeded, settings
+from scanpy_oom.engine.runtime.pass_log import Totals
+from scanpy_oom.report.page import fragment
 
 from .conftest import START, MakeReport, call
 
@@ -20,20 +24,20 @@ from .conftest import START, MakeReport, call
 def test_a_session_is_recorded_from_the_first_file_on(h5ad: Path) -> None:
     script = """
 import sys, numpy as np, scanpy as sc, scanpy_oom
-unwrapped = sc.tl.leiden
+unwrapped = [sc.tl.leiden]  # in a list, where no name of the script is replaced
 sc.pp.log1p(np.ones((3, 3)))
-assert "scanpy_oom.dispatch.memory" not in sys.modules
+assert "scanpy_oom.memory.rss" not in sys.modules
 print(scanpy_oom.report())
-assert sc.tl.leiden is unwrapped
+assert sc.tl.leiden is unwrapped[0]
 adata = sc.read_h5ad(sys.argv[1], backed="oom")
-assert sc.tl.leiden is not unwrapped and sc.tl.leiden.__wrapped__ is unwrapped
+assert sc.tl.leiden is not unwrapped[0] and sc.tl.leiden.__wrapped__ is unwrapped[0]
 sc.pp.pca(adata, n_comps=3)
 sc.pp.neighbors(adata, n_neighbors=5, use_rep="X_pca")
 print(*scanpy_oom.report().to_dataframe()["function"])
 scanpy_oom.disable()
-assert sc.tl.leiden is unwrapped
+assert sc.tl.leiden is unwrapped[0]
 scanpy_oom.enable()
-assert sc.tl.leiden is not unwrapped
+assert sc.tl.leiden is not unwrapped[0]
 """
     run = subprocess.run([sys.executable, "-c", script, h5ad], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines() == [
@@ -193,3 +197,66 @@ def test_memory_over_time_is_sampled(h5ad: Path) -> None:
     assert 80_000_000 < report.peak_memory < 10**9
     assert [at for at, _ in report.recorded.memory] == sorted(at for at, _ in report.recorded.memory)
     del taken
+
+
+def test_what_the_user_brings_into_memory_is_listed_with_the_line(h5ad: Path) -> None:
+    adata = sc.read_h5ad(h5ad, backed="oom")
+    scanpy_oom.report(clear=True)
+    adata.X.todense()
+    adata.X.toarray()
+    held = adata.to_memory()
+    sc.pp.log1p(adata)
+    sc.pp.log1p(held)
+    report = scanpy_oom.report()
+    made, run, known = report.calls[:3], report.calls[3], report.calls[4]
+    assert [one.function for one in made] == ["X.toarray", "X.toarray", "X.to_memory"]
+    assert {one.how for one in made} == {"materialised"}
+    assert (run.how, run.where) == ("out of memory", None)
+    assert all(re.search(r"test_summary\.py, line \d+$", one.where or "") for one in made)
+    assert made[1].reason == "19.2 kB of counts.h5ad:/X"
+    assert "asked for by anndata/" in made[2].reason
+    assert re.fullmatch(r"X is in memory since X\.to_memory in .*test_summary\.py, line \d+", known.reason)
+    assert report.tally.by_how["materialised"] == 3
+    assert report.passes_outside == (0, 0)
+    frame = report.to_dataframe()
+    assert list(frame["where"][:3]) == [one.where for one in made]
+    assert list(frame["where"][3:]) == [None, None]
+    for text in (str(report), fragment(report, "title")):
+        assert "3 materialised" in text
+        for one in made:
+            assert str(one.where) in text
+
+
+def test_what_a_library_or_a_function_brings_into_memory_is_part_of_that_call(h5ad: Path) -> None:
+    adata = sc.read_h5ad(h5ad, backed="oom")
+    scanpy_oom.report(clear=True)
+    sc.pp.pca(adata, n_comps=3)
+    sc.get.obs_df(adata, ["0", "1"])
+    assert not [one for one in scanpy_oom.report().calls if one.how == "materialised"]
+
+
+def test_why_data_are_in_memory_is_said_as_far_as_it_is_known(h5ad: Path) -> None:
+    adata = sc.read_h5ad(h5ad, backed="oom")
+    read = sc.read_h5ad(h5ad)
+    scanpy_oom.report(clear=True)
+    sc.pp.log1p(read)
+    sc.pp.log1p(np.ones((3, 3)))
+    adata.layers["dense"] = adata.X.toarray()
+    sc.pp.log1p(adata, layer="dense")
+    with pytest.raises(MemoryBudgetExceeded), settings_of(1000):
+        adata.X.toarray()
+    first, second, made, third, refused = scanpy_oom.report().calls
+    assert re.fullmatch(r"its data are in memory since read_h5ad in .*test_summary\.py, line \d+", first.reason)
+    assert second.reason == "its data are in memory"
+    assert made.function == "X.toarray"
+    assert third.reason == "uses layers['dense'], which is in memory"
+    assert (refused.error, refused.how) == ("MemoryBudgetExceeded", "materialised")
+
+
+@contextmanager
+def settings_of(limit: int) -> Iterator[None]:
+    before, settings._memory_limit = settings._memory_limit, limit
+    try:
+        yield
+    finally:
+        settings._memory_limit = before

@@ -1,4 +1,4 @@
-"""How far backends agree, from what their runs have saved."""
+"""Agreement of backends, from the saved results of their runs."""
 
 from __future__ import annotations
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import OOMError
 from ..settings import parse_bytes
 from .backends import BACKENDS
 from .recipe import FLAVORS, RECIPES, parse_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["add_bench"]
 
@@ -29,9 +33,15 @@ _RUNNING = (
 """Options about what is run."""
 
 
-def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``bench``."""
-    parser = commands.add_parser(
+def add_bench(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the command ``bench``.
+
+    Parameters
+    ----------
+    add_parser
+        That of the commands.
+    """
+    parser = add_parser(
         "bench",
         help="compare backends step by step: memory, time, bytes read, results",
         description="Run one scanpy workflow through several backends, each in a process of its own, and leave tables "
@@ -92,7 +102,7 @@ def _bench(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if not args.join and len(set(names)) < len(names):
         parser.error("files are told apart by their names, without folder and suffix")
 
-    from ..demo.data import UnsuitableInput
+    from .data import UnsuitableInput
     from .main import Options, draw, run_bench
     from .results import Results
     from .watch import Limits

@@ -1,4 +1,4 @@
-"""What it was measured on and with."""
+"""The machine and the versions of packages."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from .. import __version__
-from ..machine import available_memory
+from ..memory.system import available_memory
 
 __all__ = ["describe_machine", "describe_versions"]
 
 PACKAGES = ("scanpy", "anndata", "anndataoom", "dask", "numpy", "scipy", "numba", "h5py", "scikit-learn", "umap-learn")
 
 
-def describe_machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, object]:
     """Return processor, cores, memory and system, and how busy the machine was."""
     memory = psutil.virtual_memory()
     return {

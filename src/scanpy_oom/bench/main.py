@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ..demo.data import GROUP, check_size, inspect_counts, make_counts, make_sample
-from ..demo.display import Display, say
 from ..settings import settings
 from .agreement import compare
 from .backends import BACKENDS
+from .data import GROUP, check_size, inspect_counts, make_counts, make_sample
+from .display import Display, say
 from .environment import describe_machine, describe_versions
 from .figures.scaling import save_scaling
 from .figures.steps import save_steps
@@ -27,10 +27,10 @@ from .watch import Limits
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..demo.data import Counts
+    from .data import Counts
     from .results import Run
 
-__all__ = ["Options", "draw", "run_bench"]
+__all__ = ["Options", "compile_kernels", "describe", "draw", "run_backend", "run_bench"]
 
 NOT_COMPILED = ("neighbors", "umap", "leiden", "plot")
 """Steps that need no first run: nothing in them is kept compiled from one process to the next."""
@@ -38,7 +38,7 @@ NOT_COMPILED = ("neighbors", "umap", "leiden", "plot")
 
 @dataclass(frozen=True)
 class Options:
-    """What the benchmark is asked to do.
+    """Options of the benchmark.
 
     Attributes
     ----------
@@ -77,6 +77,33 @@ class Options:
     out: Path = Path("scanpy-oom-bench")
     keep: bool = False
 
+    def order(self, counts: Counts, backend: str) -> Order:
+        """Return the task of a process that runs one backend on one file."""
+        return Order(
+            dataset=counts.path.stem,
+            backend=backend,
+            file=counts.path,
+            out=self.out / backend,
+            steps=self.steps,
+            recipe=self.recipe,
+            groups="leiden" if "leiden" in self.steps else next(iter(counts.categories), "leiden"),
+            limits=self.limits,
+            memory_limit=self.memory_limit,
+            threads=self.threads,
+        )
+
+    def begin(self) -> Results:
+        """Return the empty record of a benchmark that begins now on this machine."""
+        settings = {
+            "steps": list(self.steps),
+            "recipe": asdict(self.recipe),
+            "repeat": self.repeat,
+            "memory_limit": self.memory_limit,
+            "threads": self.threads,
+            "cold": self.cold,
+        }
+        return Results(describe_machine(), describe_versions(), settings)
+
 
 def run_bench(options: Options) -> int:
     """Run, measure, compare, and leave tables and figures.
@@ -94,13 +121,13 @@ def run_bench(options: Options) -> int:
     for cells in options.cells if not files else ():
         check_size(cells, options.genes)
     options.out.mkdir(parents=True, exist_ok=True)
-    results = Results(describe_machine(), describe_versions(), _settings(options))
+    results = options.begin()
     with TemporaryDirectory(prefix="scanpy-oom-bench-", dir=settings.scratch_dir) as folder:
         scratch, compiled = Path(folder), set[tuple[str, ...]]()
         for counts, made in _data(options, files, scratch):
             stored = (counts.format, str(counts.dtype), counts.compression)
             if not options.cold and stored not in compiled:
-                _compile(options, counts, scratch)
+                compile_kernels(options, counts, scratch)
                 compiled.add(stored)
             _run_all(options, results, counts, made)
             results.write_json(options.out / "results.json")  # what has been measured is not lost
@@ -128,17 +155,6 @@ def draw(results: Results, out: Path) -> None:
     sys.stdout.write(f"\n{report}\nTables, figures and records are in {out.resolve()}.\n")
 
 
-def _settings(options: Options) -> dict[str, object]:
-    return {
-        "steps": list(options.steps),
-        "recipe": asdict(options.recipe),
-        "repeat": options.repeat,
-        "memory_limit": options.memory_limit,
-        "threads": options.threads,
-        "cold": options.cold,
-    }
-
-
 def _data(options: Options, files: Sequence[Counts], scratch: Path) -> Iterator[tuple[Counts, int | None]]:
     for counts in files:
         yield counts, None
@@ -148,36 +164,19 @@ def _data(options: Options, files: Sequence[Counts], scratch: Path) -> Iterator[
 
 
 def _run_all(options: Options, results: Results, counts: Counts, made: int | None) -> None:
-    dataset = _describe(counts, made)
+    dataset = describe(counts, made)
     results.datasets.append(dataset)
     say(f"{dataset.name}: {dataset}")
-    groups = "leiden" if "leiden" in options.steps else next(iter(counts.categories), "leiden")
-    orders = [
-        Order(
-            dataset=dataset.name,
-            backend=backend,
-            file=counts.path,
-            out=options.out / "runs" / f"{dataset.name}-{backend}-{repeat}",
-            steps=options.steps,
-            recipe=options.recipe,
-            groups=groups,
-            repeat=repeat,
-            limits=options.limits,
-            memory_limit=options.memory_limit,
-            threads=options.threads,
-        )
-        for repeat in range(options.repeat)
-        for backend in options.backends
-    ]
-    for order in orders:
-        with Display(BACKENDS[order.backend].label, len(order.steps)) as display:
-            run = measure(order, display)
-        _tell(run)
-        results.runs.append(run)
+    for repeat in range(options.repeat):
+        for backend in options.backends:
+            out = options.out / "runs" / f"{dataset.name}-{backend}-{repeat}"
+            order = replace(options.order(counts, backend), out=out, repeat=repeat)
+            results.runs.append(run_backend(order, BACKENDS[backend].label))
     _compare(results, dataset, options)
 
 
-def _describe(counts: Counts, made: int | None) -> Dataset:
+def describe(counts: Counts, made: int | None) -> Dataset:
+    """Return the record of a file."""
     cells, genes = counts.shape
     return Dataset(
         name=counts.path.stem,
@@ -192,36 +191,30 @@ def _describe(counts: Counts, made: int | None) -> Dataset:
     )
 
 
-def _compile(options: Options, counts: Counts, scratch: Path) -> None:
+def compile_kernels(options: Options, counts: Counts, scratch: Path) -> list[Run]:
     """Run every backend on a sample, so that nothing that is kept compiled is compiled while it is measured."""
+    steps = [step for step in options.steps if step not in NOT_COMPILED]
+    sample = replace(counts, path=make_sample(counts, scratch / "sample.h5ad"))
     orders = [
-        Order(
-            dataset="sample",
-            backend=backend,
-            file=scratch / "sample.h5ad",
-            out=scratch / f"sample-{backend}",
-            steps=[step for step in options.steps if step not in NOT_COMPILED],
-            recipe=options.recipe,
-            groups=GROUP,
-            limits=options.limits,
-            memory_limit=options.memory_limit,
-            threads=options.threads,
-            save=False,
-        )
+        replace(options.order(sample, backend), out=scratch / f"sample-{backend}", steps=steps, groups=GROUP, save="")
         for backend in options.backends
     ]
-    make_sample(counts, scratch / "sample.h5ad")
     with Display("compiling kernels", 1, "on a sample of the cells") as display, ThreadPoolExecutor(2) as pool:
         runs = list(pool.map(measure, orders))
         display.advance(1)
     for run in runs:
-        for found in run.failures:
-            say(f"note: on a sample, {BACKENDS[run.backend].label}: {found.step} failed: {found.reason}")
+        for failure in run.told(BACKENDS[run.backend].label):
+            say(f"note: on a sample, {failure}")
+    return runs
 
 
-def _tell(run: Run) -> None:
-    for found in run.failures:
-        say(f"{BACKENDS[run.backend].label}: {found.step} failed: {found.reason}")
+def run_backend(order: Order, label: str) -> Run:
+    """Run a backend, and show how far it is."""
+    with Display(label, len(order.steps)) as display:
+        found = measure(order, display)
+    for failure in found.told(label):
+        say(failure)
+    return found
 
 
 def _compare(results: Results, dataset: Dataset, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""What is run: the steps, in their order, and their arguments."""
+"""The recipe: steps, in order, with their arguments."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ class Recipe:
         How variable genes are chosen, and how many.
     n_comps, n_neighbors
         Principal components and neighbours.
+    n_ranked
+        Marker genes of each group that are kept; `None` for all.
     """
 
     min_genes: int = 200
@@ -74,6 +76,7 @@ class Recipe:
     n_top_genes: int = 2000
     n_comps: int = 50
     n_neighbors: int = 15
+    n_ranked: int | None = None
 
     @property
     def keeps_counts(self) -> bool:
@@ -89,7 +92,7 @@ RECIPES = {
     "scanpy": Recipe(),
     "anndataoom": Recipe(min_genes=250, min_counts=500, target_sum=5e5, flavor="pearson_residuals"),
 }
-"""By name: the usual arguments, and those of AnnDataOOM's tutorial."""
+"""Recipes by name: the usual arguments, and those of AnnDataOOM's tutorial."""
 
 
 def parse_steps(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What was measured, as records that are written to JSON and CSV and read again."""
+"""Measurements as records, written to JSON and CSV and read again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Agreement", "Dataset", "Results", "Run", "StepResult"]
 Status = Literal["done", "failed", "skipped"]
 
 MACHINE = ("processor", "cores", "memory", "system", "load_average")
-"""What is told of a machine at least; all but the last makes it what it is."""
+"""Facts about a machine; all but the last identify it."""
 
 
 @dataclass
@@ -76,8 +76,12 @@ class Run:
         Bytes that were resident after the imports.
     memory
         Seconds since the first step, and bytes above those after the imports; thinned, with the largest kept.
+    compile_seconds
+        Time in which kernels of this package were compiled; 0 where they had been kept.
     written
         Bytes of the file that the step `write` left; `None` without one.
+    ending
+        Why the process did not end well after its last step; `None` if it did.
     notes
         What is to be known of it.
     """
@@ -88,7 +92,9 @@ class Run:
     steps: list[StepResult] = field(default_factory=list)
     imports: int = 0
     memory: list[tuple[float, int]] = field(default_factory=list)
+    compile_seconds: float = 0.0
     written: int | None = None
+    ending: str | None = None
     notes: list[str] = field(default_factory=list)
 
     def get(self, step: str) -> StepResult | None:
@@ -100,10 +106,20 @@ class Run:
         """The steps that were begun and failed."""
         return [found for found in self.steps if found.status == "failed"]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all was done, to the end."""
+        return self.ending is None and all(found.status == "done" for found in self.steps)
+
+    def told(self, label: str) -> list[str]:
+        """Say what failed, and why."""
+        ending = [] if self.ending is None else [f"{label}: after the last step: {self.ending}"]
+        return [f"{label}: {found.step} failed: {found.reason}" for found in self.failures] + ending
+
 
 @dataclass
 class Dataset:
-    """What was run on.
+    """The machine and versions of a run.
 
     Attributes
     ----------
@@ -140,7 +156,7 @@ class Dataset:
 
 @dataclass
 class Agreement:
-    """How far one backend's results are those of another.
+    """Agreement of one backend's results with another's.
 
     Attributes
     ----------
@@ -180,7 +196,7 @@ class Results:
 
     machine: dict[str, Any]
     versions: dict[str, str]
-    settings: dict[str, Any]
+    settings: dict[str, object]
     datasets: list[Dataset] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     agreement: list[Agreement] = field(default_factory=list)
@@ -287,5 +303,5 @@ def _versions(parts: Sequence[Results]) -> dict[str, str]:
     return {name: " and ".join(numbers) for name, numbers in found.items()}
 
 
-def _model(machine: dict[str, Any]) -> Iterable[Any]:
+def _model(machine: dict[str, object]) -> Iterable[object]:
     return tuple(machine[name] for name in MACHINE[:-1])

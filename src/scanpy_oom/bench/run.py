@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ..demo.channel import events
 from .backends import BACKENDS
+from .channel import events
 from .results import Run, StepResult
 from .watch import Limits, Watch, thin
 
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from ..demo.display import Display
+    from .display import Display
     from .recipe import Recipe
 
-__all__ = ["Order", "measure"]
+__all__ = ["Order", "Suffix", "measure"]
+
+Suffix: TypeAlias = Literal[".npz", ".h5ad", ""]
+"""Files of results: what all backends have in common, or all but the matrix; or none."""
 
 _UNFINISHED = "it did not end"
 
@@ -40,7 +43,7 @@ _THREADS = (
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is to run.
+    """The task of a measured process.
 
     Attributes
     ----------
@@ -59,7 +62,7 @@ class Order:
     memory_limit, threads
         Settings of scanpy-oom; `None` for its own.
     save
-        Whether the results are kept, for comparison.
+        In which kind of file the results are kept, for comparison.
     """
 
     dataset: str
@@ -73,7 +76,7 @@ class Order:
     limits: Limits = field(default_factory=Limits)
     memory_limit: str | None = None
     threads: int | None = None
-    save: bool = True
+    save: Suffix = ".npz"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -92,7 +95,7 @@ def measure(order: Order, display: Display | None = None) -> Run:
     """Run a backend, and return what it took. Whatever becomes of it is a record, not an error."""
     run = Run(order.dataset, order.backend, order.repeat)
     backend = BACKENDS[order.backend]
-    for left in ("result.npz", "written.h5ad"):  # of an earlier benchmark in the same folder
+    for left in ("result.npz", "result.h5ad", "written.h5ad"):  # of an earlier benchmark in the same folder
         (order.out / left).unlink(missing_ok=True)
     if not backend.is_installed:
         reason = f"{backend.package} is not installed (pip install {backend.package})"
@@ -148,8 +151,9 @@ class _Record:
                     self.run.steps[-1].reason = reason
                 case {"event": "skipped", "step": step, "reason": reason}:
                     self.run.steps.append(StepResult(step, "skipped", reason=reason))
-                case {"event": "end", "notes": notes}:
+                case {"event": "end", "notes": notes, "compile_seconds": seconds}:
                     self.run.notes += notes
+                    self.run.compile_seconds = seconds
 
     def done(self, event: dict[str, Any]) -> None:
         found, begin, end = self.run.steps[-1], event["begin"], event["end"]
@@ -174,7 +178,7 @@ def _conclude(run: Run, order: Order, watch: Watch, code: int) -> None:
             run.steps[-1].reason = reason
             run.steps[-1].peak_sampled = max((rss for _, rss in watch.samples), default=run.imports) - run.imports
         elif len(run.steps) == len(order.steps):
-            run.notes.append(f"after the last step: {reason}")
+            run.ending = reason
         missing = [step for step in order.steps if step not in {found.step for found in run.steps}]
         run.steps += [
             StepResult(step, "failed" if not run.steps and i == 0 else "skipped", reason=reason)

@@ -1,4 +1,4 @@
-"""What repeated runs come to: medians, and totals over steps."""
+"""Summary of repeated runs: medians, and totals over steps."""
 
 from __future__ import annotations
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..tables import markdown_table
 from .backends import BACKENDS
 from .figures.scaling import fit_exponents
 from .summary import cost, done_steps, excuse, total
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from .results import Agreement, Dataset, Results
     from .summary import Figure
@@ -46,7 +47,7 @@ def format_steps(results: Results, dataset: str) -> str:
         runs, done = results.of(dataset, backend), done_steps(results, dataset, backend)
         part = "" if len(done) == len(rows) else f" ({len(done)} of {len(rows)} steps)"
         row += [_seconds(total(runs, done, "seconds")) + part, _megabytes(total(runs, done, "peak"))]
-    return _table(head, [*rows, row]) + "\n"
+    return markdown_table(head, [*rows, row]) + "\n"
 
 
 def format_totals(results: Results, dataset: Dataset) -> str:
@@ -78,7 +79,7 @@ def _totals(results: Results, dataset: Dataset) -> str:
             _times(total(runs, common, "seconds"), total(ours, common, "seconds")),
             _times(total(runs, common, "peak"), total(ours, common, "peak")),
         ])  # fmt: skip
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _agreement(results: Results, dataset: Dataset) -> Iterator[str]:
@@ -93,7 +94,7 @@ def _agreement(results: Results, dataset: Dataset) -> Iterator[str]:
             "components: subspace",
             "clusters: ARI",
         ]
-        yield _table(head, (_agreement_row(record) for record in found))
+        yield markdown_table(head, (_agreement_row(record) for record in found))
 
 
 def _agreement_row(record: Agreement) -> list[str]:
@@ -110,8 +111,8 @@ def _remarks(results: Results, dataset: Dataset) -> Iterator[str]:
     said = []
     for backend in results.backends(dataset.name):
         for run in results.of(dataset.name, backend):
-            notes = [f"{found.step} failed: {_one_line(found.reason)}" for found in run.failures] + run.notes
-            said += [f"- {BACKENDS[backend].label}: {note}" for note in notes]
+            label = BACKENDS[backend].label
+            said += [f"- {_one_line(line)}" for line in run.told(label)] + [f"- {label}: {note}" for note in run.notes]
     if said:
         yield "\n".join(dict.fromkeys(said))
 
@@ -124,7 +125,7 @@ def format_growth(results: Results) -> str:
     ]
     if not rows:
         return ""
-    table = _table(["backend", "cells", "memory", "time"], rows)
+    table = markdown_table(["backend", "cells", "memory", "time"], rows)
     said = "Exponents *b* of least-squares fits of cost = *a* · cells^*b* over the sizes that were completed."
     return f"{said}\n\n{table}\n"
 
@@ -138,11 +139,6 @@ def _circumstances(results: Results) -> str:
         + ".\n\nMedians of the runs. Memory is the resident set above that after the imports: its peak, and what was "
         "held at the end of the last step. Ratios are to scanpy-oom, over the steps that both have done."
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _seconds(figure: Figure | None) -> str:
@@ -161,6 +157,6 @@ def _times(figure: Figure | None, ours: Figure | None) -> str:
     return f"{figure.median / ours.median:.1f}"
 
 
-def _one_line(reason: str | None) -> str:
-    text = " ".join(re.sub(r"\S*[/\\]site-packages[/\\]", "", (reason or "")[:2000]).split())  # paths of one machine
+def _one_line(reason: str) -> str:
+    text = " ".join(re.sub(r"\S*[/\\]site-packages[/\\]", "", reason[:2000]).split())  # paths of one machine
     return text if len(text) <= 200 else f"{text[:200]} ..."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from ..memory.rss import resident_memory
 from ..settings import format_bytes
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Watch:
         try:
             process = psutil.Process(self.process.pid)
             while not self._stop.wait(INTERVAL):
-                rss = process.memory_info().rss
+                rss = resident_memory(process)
                 self.samples.append((time.monotonic(), rss))
                 if reason := self._excess(rss):
                     self.stopped = reason

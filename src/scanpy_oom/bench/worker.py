@@ -1,7 +1,7 @@
 """One run of one backend in a fresh process, step by step.
 
 Run as ``python -m scanpy_oom.bench.worker``, with the order as JSON. Writes events to standard output
-(`demo/channel.py`); what others print goes to standard error. A step that raises an error is reported as failed, and
+(`channel.py`); what others print goes to standard error. A step that raises an error is reported as failed, and
 those that need it are left out.
 """
 
@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, TextIO
 
 import matplotlib.pyplot as plt
 import psutil
+from numba.core import event
 
-from ..demo.channel import report, take_channel
-from ..peak import PeakMemory
+from ..memory.peak import PeakMemory
+from ..memory.rss import resident_memory
 from .backends import BACKENDS
+from .channel import report, take_channel
 from .recipe import Recipe, waiting_for
 
 if TYPE_CHECKING:
@@ -37,11 +39,37 @@ def main() -> None:
     workflow = BACKENDS[order["backend"]].load()(
         Path(order["file"]), Path(order["out"]), Recipe(**order["recipe"]), order["groups"]
     )
-    report(channel, event="begin", imports=psutil.Process().memory_info().rss)
-    not_done = take_steps(workflow, order["steps"], channel)
-    if order["save"] and "read" not in not_done:
-        workflow.save()
-    report(channel, event="end", notes=workflow.notes())
+    report(channel, event="begin", imports=resident_memory())
+    with event.install_listener("numba:compile", CompileClock()) as clock:
+        not_done = take_steps(workflow, order["steps"], channel)
+        if "read" not in not_done:
+            workflow.save(order["save"])
+    report(channel, event="end", notes=workflow.notes(), compile_seconds=clock.seconds)
+
+
+class CompileClock(event.Listener):
+    """Seconds in which numba compiled kernels of this package (and did not find them in its cache on disk)."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._depth = 0  # a kernel that calls another compiles it within its own compilation
+
+    def on_start(self, event: event.Event) -> None:
+        if self._is_ours(event):
+            if self._depth == 0:
+                self._start = time.perf_counter()
+            self._depth += 1
+
+    def on_end(self, event: event.Event) -> None:
+        if self._is_ours(event):
+            self._depth -= 1
+            if self._depth == 0:
+                self.seconds += time.perf_counter() - self._start
+
+    @staticmethod
+    def _is_ours(event: event.Event) -> bool:
+        module = event.data["dispatcher"].py_func.__module__  # None for a function made by exec
+        return module is not None and module.startswith("scanpy_oom.")
 
 
 def take_steps(workflow: Workflow, steps: list[str], channel: TextIO) -> list[str]:
@@ -74,7 +102,7 @@ def take(function: Callable[[], None], step: str, channel: TextIO) -> str | None
     report(
         channel,
         event="done",
-        held=process.memory_info().rss,
+        held=resident_memory(process),
         step=step,
         begin=begin,
         end=end,

@@ -1,4 +1,4 @@
-"""The demo: one scanpy workflow, in memory and out of memory, measured and compared.
+"""The demo: the benchmark of scanpy in memory and out of memory on one matrix, side by side.
 
-Kept empty of imports: the measured processes import this package and should carry as little as they can.
+Modules here import the benchmark.
 """

@@ -1,57 +1,39 @@
-"""The demo from end to end: a matrix, two runs, what they cost and whether they agree."""
+"""The demo from end to end: the benchmark of two backends on one matrix, as a table of both side by side."""
 
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from ..bench.data import inspect_counts, make_counts
+from ..bench.display import say
+from ..bench.figures.steps import save_steps
+from ..bench.main import compile_kernels, describe, run_backend
+from ..bench.recipe import RECIPES, STEPS
 from ..settings import settings
 from .compare import compare_results
-from .data import GROUP, inspect_counts, make_counts, make_sample
-from .display import Display, say
-from .figure import save_figure
-from .report import AS_THEY_ARE, Comparison, describe_failure, format_report
-from .run import LABELS, run_workflow
-from .steps import STEPS, Plan, choose_steps
+from .report import LABELS, Comparison, format_report
 
 if TYPE_CHECKING:
-    from .compare import Check
-    from .data import Counts
-    from .run import Mode, Outcome
+    from ..bench.data import Counts
+    from ..bench.main import Options
 
-__all__ = ["Options", "run_demo"]
+__all__ = ["RECIPE", "left_out", "run_demo"]
 
-
-@dataclass(frozen=True)
-class Options:
-    """What the demo is asked to do.
-
-    Attributes
-    ----------
-    file
-        The counts to run on; `None` to make some.
-    n_cells, n_genes, seed
-        The matrix to make.
-    out
-        Folder for what is left behind.
-    keep
-        Whether the matrix that was made is left there, too.
-    """
-
-    file: Path | None = None
-    n_cells: int = 20_000
-    n_genes: int = 20_000
-    seed: int = 0
-    out: Path = Path("scanpy-oom-demo")
-    keep: bool = False
+RECIPE = replace(RECIPES["scanpy"], n_ranked=100)
 
 
 def run_demo(options: Options) -> int:
     """Run the workflow in memory and out of memory, and print what it took.
+
+    Parameters
+    ----------
+    options
+        Those of the benchmark; one file or one size, and the steps and the recipe of the demo.
 
     Returns
     -------
@@ -64,62 +46,53 @@ def run_demo(options: Options) -> int:
     """
     with TemporaryDirectory(prefix="scanpy-oom-demo-", dir=settings.scratch_dir) as folder:
         scratch = Path(folder)
-        counts = inspect_counts(options.file or _make_counts(options, scratch))
-        plan = choose_steps(counts.categories)
-        _announce(counts, plan)
-        compile_seconds = _compile_kernels(counts, scratch)
-        memory = _run(counts, "memory", options.out, plan)
-        oom = _run(counts, "oom", options.out, plan)
-    checks: list[Check] = []
-    if memory.failure is None and oom.failure is None:
-        memory_result, oom_result = (options.out / mode / "result.h5ad" for mode in LABELS)
-        checks = compare_results(memory_result, oom_result, plan.groups)
-    comparison = Comparison(str(counts), plan.steps, memory, oom, compile_seconds, checks)
-    _report(comparison, options.out)
+        counts = inspect_counts(options.files[0] if options.files else _make_counts(options, scratch))
+        missing = left_out(counts.categories)
+        options = replace(options, recipe=RECIPE, steps=[step for step in STEPS if step not in missing])
+        _announce(counts, missing)
+        sample = compile_kernels(options, counts, scratch)
+        results = options.begin()
+        results.datasets.append(describe(counts, None if options.files else options.seed))
+        orders = {backend: replace(options.order(counts, backend), save=".h5ad") for backend in LABELS}
+        results.runs += [run_backend(orders[backend], label) for backend, label in LABELS.items()]
+    memory, oom = results.runs
+    in_memory, out_of_memory = (order.out / "result.h5ad" for order in orders.values())
+    are_complete = memory.is_complete and oom.is_complete
+    checks = compare_results(in_memory, out_of_memory, orders["oom"].groups) if are_complete else []
+    comparison = Comparison(str(counts), memory, oom, sum(run.compile_seconds for run in sample), checks)
+    text = format_report(comparison)
+    results.write_json(options.out / "results.json")
+    list(save_steps(options.out / "figure", results, results.datasets[0]))
+    (options.out / "report.txt").write_text(f"{text}\n", encoding="utf-8")
+    sys.stdout.write(f"\n{text}\n\nFigure, report, plots and results are in {options.out.resolve()}.\n")
     return 0 if comparison.is_success else 1
 
 
+def left_out(categories: list[str]) -> dict[str, str]:
+    """Name the steps of the benchmark that are not taken, and say why; nothing of those that the demo never takes.
+
+    Parameters
+    ----------
+    categories
+        Categorical columns of the file's obs: the first stands in for clusters where there can be none.
+    """
+    missing = {"wilcoxon": "", "write": ""}
+    if not find_spec("igraph"):
+        missing["leiden"] = "igraph is not installed (pip install igraph)"
+        if not categories:
+            missing["t-test"] = "without clusters, and without a categorical column in obs, there are no groups"
+    return missing
+
+
 def _make_counts(options: Options, scratch: Path) -> Path:
-    folder = options.out if options.keep else scratch
-    return make_counts(folder / "counts.h5ad", n_cells=options.n_cells, n_genes=options.n_genes, seed=options.seed)
+    folder, (cells, *_) = options.out if options.keep else scratch, options.cells
+    return make_counts(folder / "counts.h5ad", n_cells=cells, n_genes=options.genes, seed=options.seed)
 
 
-def _announce(counts: Counts, plan: Plan) -> None:
+def _announce(counts: Counts, missing: dict[str, str]) -> None:
     say(f"{counts.path.name}: {counts}")
     if not counts.are_whole:
         say("note: X holds values that are not whole numbers; the workflow takes them for counts.")
-    for step, reason in plan.left_out.items():
-        say(f"note: without the step {step}: {reason}.")
-
-
-def _compile_kernels(counts: Counts, scratch: Path) -> float:
-    """Run both ways on a sample, so that nothing is compiled while it is measured.
-
-    Returns
-    -------
-    Seconds that compiling this package's kernels took; 0 if the cache had them.
-    """
-    file = make_sample(counts, scratch / "sample.h5ad")
-    plan = Plan(tuple(step for step in STEPS if step not in {*AS_THEY_ARE, "plot"}), GROUP)
-    with Display("compiling kernels", 1, "on a sample of the cells") as display, ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(lambda mode: run_workflow(mode, file, scratch / mode, plan), LABELS))
-        display.advance(1)
-    for outcome in outcomes:
-        if outcome.failure:
-            say(f"note: on a sample, {describe_failure(outcome)}")
-    return sum(outcome.compile_seconds for outcome in outcomes)
-
-
-def _run(counts: Counts, mode: Mode, out: Path, plan: Plan) -> Outcome:
-    with Display(LABELS[mode], len(plan.steps)) as display:
-        outcome = run_workflow(mode, counts.path, out / mode, plan, display)
-    if outcome.failure:
-        say(describe_failure(outcome))
-    return outcome
-
-
-def _report(comparison: Comparison, out: Path) -> None:
-    text = format_report(comparison)
-    save_figure(out / "figure.png", comparison)
-    (out / "report.txt").write_text(f"{text}\n", encoding="utf-8")
-    sys.stdout.write(f"\n{text}\n\nFigure, report, plots and results are in {out.resolve()}.\n")
+    for step, reason in missing.items():
+        if reason:
+            say(f"note: without the step {step}: {reason}.")

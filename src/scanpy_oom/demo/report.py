@@ -1,23 +1,27 @@
-"""What the demo found, as text."""
+"""Results of the demo, as text."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .run import LABELS
+from ..bench.summary import excuse, total
+from ..tables import text_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ..bench.results import Run
     from .compare import Check
-    from .run import Outcome, StepCost
 
-__all__ = ["AS_THEY_ARE", "Comparison", "describe_failure", "format_report", "ratio"]
+__all__ = ["LABELS", "Comparison", "format_report", "ratio"]
+
+LABELS = {"memory": "in memory", "oom": "out of memory"}
+"""The backends that are compared, and how they are called here."""
 
 AS_THEY_ARE = ("neighbors", "umap", "leiden")  # the steps that do not touch the matrix
-WIDTH = 18  # of the column of steps
 LEAST_COMPILING = 0.1  # seconds that are worth a word
+NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,6 @@ class Comparison:
     ----------
     subject
         What it was run on.
-    steps
-        The steps in their order, whether they were completed or not.
     memory, oom
         The runs.
     compile_seconds
@@ -39,85 +41,93 @@ class Comparison:
     """
 
     subject: str
-    steps: Sequence[str]
-    memory: Outcome
-    oom: Outcome
+    memory: Run
+    oom: Run
     compile_seconds: float = 0.0
-    checks: Sequence[Check] = field(default_factory=tuple)
+    checks: Sequence[Check] = ()
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps in their order, whether they were completed or not."""
+        return [found.step for found in self.oom.steps]
 
     @property
     def common(self) -> list[str]:
         """The steps that both runs completed."""
-        return [step for step in self.steps if step in self.memory.costs and step in self.oom.costs]
+        return [step for step in self.steps if self.memory.get(step) and self.oom.get(step)]
 
     @property
     def is_success(self) -> bool:
         """Whether the run out of memory was completed, and nothing that was compared differs."""
-        return self.oom.failure is None and all(check.agrees for check in self.checks)
+        return self.oom.is_complete and all(check.agrees for check in self.checks)
 
 
 def ratio(memory: float, oom: float, *, smallest: float) -> str:
     """Write how many times `oom` goes into `memory`; a dash where both are too small to be compared."""
     if memory < smallest and oom < smallest:
-        return "-"
+        return NOTHING
     times = memory / max(oom, smallest)
     return f"{times:.0f}x" if times >= 10 else f"{times:.1f}x" if times >= 1 else f"{times:.2f}x"
 
 
 def format_report(comparison: Comparison) -> str:
     """Lay out what each step took in both runs, what failed, and what was compared."""
-    return "\n".join([comparison.subject, "", *_table(comparison), "", *_verdict(comparison)])
+    parts = [*_table(comparison), "", *_remarks(comparison), "", *_verdict(comparison)]
+    return "\n".join([comparison.subject, "", *parts])
 
 
 def _table(comparison: Comparison) -> Iterator[str]:
-    memory, oom, common = comparison.memory, comparison.oom, comparison.common
-    rule = "-" * (WIDTH + 58)
-    yield f"{'':<{WIDTH}}{LABELS['memory']:>20}{LABELS['oom']:>20}{'ratio':>18}"
-    yield f"{'step':<{WIDTH}}" + f"{'seconds':>10}{'peak MB':>10}" * 2 + f"{'time':>9}{'memory':>9}"
-    yield rule
+    common = comparison.common
+    head = [
+        ["", "", LABELS["memory"], "", LABELS["oom"], "", "ratio"],
+        ["step", *["seconds", "peak MB"] * 2, "time", "memory"],
+    ]
     if comparison.compile_seconds:
-        seconds = f"{comparison.compile_seconds:>10.2f}"
-        yield f"{'compile (once)':<{WIDTH}}{'-':>10}{'-':>10}{seconds}{'-':>10}{'-':>9}{'-':>9}"
-    for step in comparison.steps:
-        yield _row(step, *(outcome.costs.get(step) or outcome.excuse(step) for outcome in (memory, oom)))
-    yield rule
+        compiling = f"{comparison.compile_seconds:.2f}"
+        head.append(["compile (once)", NOTHING, NOTHING, compiling, NOTHING, NOTHING, NOTHING])
+    body = [_row(step, [step], comparison) for step in comparison.steps]
+    sums = []
     if "pca" in common:
-        to_pca = common[: common.index("pca") + 1]
-        yield _row("read to pca", memory.total(to_pca), oom.total(to_pca))
-    name = "total" if len(common) == len(comparison.steps) else "completed by both"
-    yield _row(name, memory.total(common), oom.total(common))
-    yield ""
-    yield f"{', '.join(AS_THEY_ARE)} work on X_pca: scanpy's own code runs in both."
+        sums.append(_row("read to pca", common[: common.index("pca") + 1], comparison))
+    if common:
+        name = "total" if len(common) == len(comparison.steps) else "completed by both"
+        sums.append(_row(name, common, comparison))
+    lines = text_table([*head, *body, *sums], left=[0])
+    rule, end = "-" * max(map(len, lines)), len(lines) - len(sums)
+    yield from (*lines[:2], rule, *lines[2:end], rule, *lines[end:])
+
+
+def _row(name: str, steps: Sequence[str], comparison: Comparison) -> list[str]:
+    cells, sums = [], []
+    for run in (comparison.memory, comparison.oom):
+        seconds, peak = (total([run], steps, what) for what in ("seconds", "peak"))
+        if seconds is None or peak is None:
+            cells += [excuse([run], name), NOTHING]
+        else:
+            cells += [f"{seconds.median:.2f}", f"{peak.median / 1e6:.0f}"]
+            sums.append((seconds.median, peak.median))
+    if len(sums) < 2:
+        return [name, *cells, NOTHING, NOTHING]
+    times, peaks = zip(*sums, strict=True)
+    return [name, *cells, ratio(*times, smallest=0.05), ratio(*peaks, smallest=1e6)]
+
+
+def _remarks(comparison: Comparison) -> Iterator[str]:
+    if as_they_are := [step for step in AS_THEY_ARE if step in comparison.steps]:
+        yield f"{', '.join(as_they_are)} work on X_pca: scanpy's own code runs in both."
     yield "Peak MB is resident memory above that after the imports; the ratio is in memory : out of memory."
-    if oom.compile_seconds >= LEAST_COMPILING:
-        yield f"{oom.compile_seconds:.1f} s of the seconds out of memory went into compiling kernels."
+    if comparison.oom.compile_seconds >= LEAST_COMPILING:
+        yield f"{comparison.oom.compile_seconds:.1f} s of the seconds out of memory went into compiling kernels."
 
 
 def _verdict(comparison: Comparison) -> Iterator[str]:
-    for outcome in (comparison.memory, comparison.oom):
-        if outcome.failure:
-            yield describe_failure(outcome)
+    for run in (comparison.memory, comparison.oom):
+        yield from run.told(LABELS[run.backend])
     if not comparison.checks:
         yield "The results cannot be compared."
         return
     yield "Do the results agree?"
-    for check in comparison.checks:
-        yield f"  {'yes' if check.agrees else 'NO':<4} {check.what:<36} {check.found}"
+    rows = [("yes" if check.agrees else "NO", check.what, check.found) for check in comparison.checks]
+    yield from (f"  {line}" for line in text_table(rows, left=range(3)))
     yield ""
     yield "The results agree." if comparison.is_success else "The results DISAGREE."
-
-
-def describe_failure(outcome: Outcome) -> str:
-    """Say which step failed, and why."""
-    return f"{LABELS[outcome.mode]}: failed in the step {outcome.step}: {outcome.failure}"
-
-
-def _row(name: str, memory: StepCost | str, oom: StepCost | str) -> str:
-    cells = "".join(
-        f"{cost:>10}{'-':>10}" if isinstance(cost, str) else f"{cost.seconds:>10.2f}{cost.peak / 1e6:>10.0f}"
-        for cost in (memory, oom)
-    )
-    if isinstance(memory, str) or isinstance(oom, str):
-        return f"{name:<{WIDTH}}{cells}{'-':>9}{'-':>9}"
-    times = ratio(memory.seconds, oom.seconds, smallest=0.05), ratio(memory.peak, oom.peak, smallest=1e6)
-    return f"{name:<{WIDTH}}{cells}{times[0]:>9}{times[1]:>9}"

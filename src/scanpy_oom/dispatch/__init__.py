@@ -1,1 +1,4 @@
-"""Who runs a call: scanpy itself, or an override on data that stay on disk."""
+"""Dispatch: scanpy itself runs a call, or an override on data that stay on disk.
+
+Modules here import everything but the report, the benchmark and the demo.
+"""

@@ -1,41 +1,46 @@
-"""``adata.oom.explain("pca", ...)``: what a scanpy call would do, by the decisions of the gate, before it runs."""
+"""``adata.oom.explain("pca", ...)``: the plan of a scanpy call, by the decisions of the dispatcher, before it runs."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import scanpy as sc
 from scanpy.experimental import pp as _experimental_pp  # noqa: F401 - not there until it is imported
 
+from .. import _scanpy
+from ..engine.budget import require
+from ..engine.explain.explanation import Explanation, PlannedPass
+from ..engine.explain.plan import planned
+from ..engine.explain.planner import explain_steps
 from ..errors import MemoryBudgetExceeded, UnsupportedOutOfMemory
-from ..passes import outline
-from ..passes.budget import require
-from ..passes.explain import explain_steps
-from ..passes.explanation import Explanation, PlannedPass
+from ..queries.answers import ENGINE
 from ..settings import format_bytes, settings
 from . import slots
+from .apart import Apart, as_it_was
 from .arguments import bind
-from .gate import _elsewhere, _out_of_memory, _prepared
-from .manager import overrides
+from .patching.patch import scanpys
+from .plugins.manager import overrides
+from .resolve import matrices_used, prepared, used_instead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from inspect import BoundArguments
 
     from anndata import AnnData
 
-    from .gate import Used
-    from .table import Override
+    from .arguments import Function
+    from .registry import Override
+    from .slots import Used
 
 __all__ = ["explain"]
 
 _NAMESPACES = ("pp", "tl", "get", "metrics", "pl", "experimental.pp")
 
 
-def explain(adata: AnnData, name: str, args: Sequence[Any], arguments: dict[str, Any]) -> Explanation:
+def explain(adata: AnnData, name: str, args: Sequence[object], arguments: dict[str, object]) -> Explanation:
     """Plan a scanpy call. Nothing is changed, and no values are read.
 
     Parameters
@@ -55,10 +60,10 @@ def explain(adata: AnnData, name: str, args: Sequence[Any], arguments: dict[str,
         If it does not take these arguments.
     """
     name, function = _find(name)
-    with sc.settings.verbosity.override(0), warnings.catch_warnings():
+    with _scanpy.quiet(), warnings.catch_warnings(), as_it_was():
         warnings.simplefilter("ignore")  # the call itself will give them
         try:
-            bound = bind(function, (adata, *args), arguments, stacklevel=2)
+            bound = bind(function, (adata, *args), arguments)
         except TypeError as error:
             msg = f"sc.{name} does not take these arguments: {error}."
             raise TypeError(msg) from error
@@ -66,9 +71,12 @@ def explain(adata: AnnData, name: str, args: Sequence[Any], arguments: dict[str,
         if override is None:
             reason = "it takes what it needs by indexing, or through functions that run out of memory"
             return Explanation(f"sc.{name}", "scanpy as it is", reason, None)
-        used = _out_of_memory(override, bound.arguments)
+        if override.fast is not None and settings.graph == "fast":
+            reason = "settings.graph is 'fast'; arguments that it does not cover are left to scanpy"
+            return Explanation(f"sc.{name}", "out of memory", reason, None)
+        used = matrices_used(override, bound.arguments)
         if not used:
-            reason = _elsewhere(override, bound.arguments) or "what it uses is in memory"
+            reason = used_instead(override, bound.arguments) or "what it uses is in memory"
             return Explanation(f"sc.{name}", "scanpy as it is", reason)
         try:
             return _out_of_memory_plan(override, bound, used)
@@ -78,7 +86,7 @@ def explain(adata: AnnData, name: str, args: Sequence[Any], arguments: dict[str,
             return Explanation(f"sc.{name}", "refused", str(error))
 
 
-def _find(name: str) -> tuple[str, Callable[..., Any]]:
+def _find(name: str) -> tuple[str, Function]:
     """Return a function and its name below scanpy: that of its override, where it has several."""
     below = name.removeprefix("scanpy.").removeprefix("sc.")
     for path in [below] if "." in below else [f"{namespace}.{below}" for namespace in _NAMESPACES]:
@@ -87,7 +95,7 @@ def _find(name: str) -> tuple[str, Callable[..., Any]]:
         except AttributeError:
             continue
         if callable(function):
-            same = (known for known in overrides() if attrgetter(known)(sc) is function)
+            same = (known for known in overrides() if scanpys(known) is function)
             return next(same, path), function
     where = "" if "." in below else " in " + ", ".join(f"sc.{namespace}" for namespace in _NAMESPACES)
     msg = f"scanpy has no function {name!r}{where}. Name one as in `adata.oom.explain('pp.pca', n_comps=30)`."
@@ -95,16 +103,18 @@ def _find(name: str) -> tuple[str, Callable[..., Any]]:
 
 
 def _out_of_memory_plan(override: Override, bound: BoundArguments, used: Sequence[Used]) -> Explanation:
-    run, args, _ = _prepared(override, bound)
+    run, args, kwargs = prepared(override, bound)
     if not args:  # there is no implementation that takes them: this says why
         run()
     name, where = f"sc.{override.function}", " and ".join(slots.attribute(item.slot) for item in used)
-    if override.plan is None:
+    if not override.plannable:
         return Explanation(name, "out of memory", f"{where} is on disk", None)
-    plan, args, kwargs = _prepared(replace(override, implementation=override.plan), bound)
-    found: outline.Outline = plan(*args, **kwargs)
-    passes = explain_steps(found.steps, where)
-    return Explanation(name, "out of memory", found.reason, passes, found.results)
+    if kwargs.get("copy") and kwargs.get("inplace", True):
+        kwargs["copy"] = False  # what is planned works on copies
+    apart = Apart()
+    arguments = {key: apart.of(value) for key, value in kwargs.items()}
+    found = planned(partial(run, *map(apart.of, args), **arguments))
+    return Explanation(name, "out of memory", found.reason, explain_steps(found.steps, where), found.results)
 
 
 def _in_memory_plan(name: str, used: Sequence[Used], reason: str, advice: str) -> Explanation:
@@ -118,7 +128,8 @@ def _in_memory_plan(name: str, used: Sequence[Used], reason: str, advice: str) -
         return Explanation(f"sc.{name}", "refused", str(error))
     passes: list[PlannedPass] = []
     for item in used:
-        passes += explain_steps([outline.collection(item.matrix, "to_memory")], slots.attribute(item.slot))
+        read = partial(ENGINE.collect, item.matrix, dense=item.matrix.is_dense, what="to_memory")
+        passes += explain_steps(planned(read).steps, slots.attribute(item.slot))
     limit = format_bytes(settings.memory_limit)
     reason = f"{reason}; {where} in memory would take {format_bytes(nbytes)}, within the limit of {limit}"
     return Explanation(f"sc.{name}", "materialised", reason, tuple(passes))

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anndata import AnnData
 
-__all__ = ["attribute", "get", "put"]
+if TYPE_CHECKING:
+    from ..matrix import OOMMatrix
+
+__all__ = ["Used", "attribute", "get", "put"]
+
+
+class Used(NamedTuple):
+    """A matrix out of memory that a call would use."""
+
+    holder: AnnData | OOMMatrix
+    slot: str
+    matrix: OOMMatrix
 
 
 def attribute(slot: str) -> str:
@@ -25,7 +36,7 @@ def get(adata: AnnData, slot: str) -> Any:
     return adata.layers.get(slot.removeprefix("layers/"))
 
 
-def put(adata: AnnData, slot: str, matrix: Any) -> None:
+def put(adata: AnnData, slot: str, matrix: object) -> None:
     """Put a matrix of the same shape in the place of one that is there."""
     if slot == "X":
         adata.X = matrix

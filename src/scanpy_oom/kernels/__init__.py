@@ -7,15 +7,28 @@ index as unsigned numbers, so that the compiled loop does not ask whether they c
 
 from __future__ import annotations
 
+from .. import jit as jit  # first: it finds a place for what is compiled
+from .closest import distances_to, keep_closest, largest_value, nearby, unit_rows
 from .codes import LONGEST_CODE, decode_counts, encode_counts
+from .connectivities import (
+    count_symmetric,
+    fill_symmetric,
+    gauss_weights,
+    incoming_edges,
+    median_squares,
+    sort_neighbors,
+    umap_weights,
+)
 from .deltas import decode_deltas, encode_deltas, narrow_counts
 from .draws import sorted_choice
 from .gram import accumulate_gram_dense, accumulate_gram_pairs, unpack_symmetric
+from .graph import chebyshev_step, connected_components, degrees, unpaired_entries
+from .layout import move_vertices, move_vertices_in_plane
 from .nearest import keep_nearest, marked_among_nearest
 from .pearson import pearson_deviations, pearson_residuals, pearson_zeros
 from .products import left_product, low_rank, right_product
 from .ranks import pair_rank_sums, partition_entries, rank_sums, scatter_keys
-from .select import is_increasing, look_up, row_totals, select_columns, sort_columns, table_misses
+from .select import count_before, is_increasing, look_up, row_totals, select_columns, sort_columns, table_misses
 from .statistics import (
     axis_statistics,
     extrema,
@@ -35,25 +48,40 @@ __all__ = [
     "accumulate_gram_dense",
     "accumulate_gram_pairs",
     "axis_statistics",
+    "chebyshev_step",
     "column_steps",
+    "connected_components",
+    "count_before",
+    "count_symmetric",
     "decode_counts",
     "decode_deltas",
+    "degrees",
+    "distances_to",
     "encode_counts",
     "encode_deltas",
     "extrema",
+    "fill_symmetric",
+    "gauss_weights",
     "group_clipped_sums",
     "group_moments",
     "group_sums",
     "group_table_sums",
     "group_welford",
+    "incoming_edges",
     "is_increasing",
+    "keep_closest",
     "keep_nearest",
+    "largest_value",
     "left_product",
     "look_up",
     "low_rank",
     "marked_among_nearest",
     "masked_row_sums",
+    "median_squares",
+    "move_vertices",
+    "move_vertices_in_plane",
     "narrow_counts",
+    "nearby",
     "pair_rank_sums",
     "partition_entries",
     "pearson_deviations",
@@ -65,9 +93,13 @@ __all__ = [
     "scatter_keys",
     "select_columns",
     "sort_columns",
+    "sort_neighbors",
     "sorted_choice",
     "subtract_columns",
     "table_misses",
     "top_row_sums",
+    "umap_weights",
+    "unit_rows",
     "unpack_symmetric",
+    "unpaired_entries",
 ]

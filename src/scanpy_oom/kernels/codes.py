@@ -44,7 +44,7 @@ class Layout(NamedTuple):
 def encode_counts(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
-    data: NDArray[np.floating[Any]],
+    data: NDArray[np.number | np.bool_],
     gap_bits: int,
     out: NDArray[np.uint8],
 ) -> Layout | None:
@@ -90,7 +90,7 @@ def encode_counts(
 
 
 @nb.njit(nogil=True, cache=True)
-def _misfits(value: Any, skipped: Any) -> Any:
+def _misfits(value: np.number | np.bool_, skipped: np.int32) -> Any:
     """Return 0 for an entry that can be encoded, 1 for another."""
     is_held = (value >= 1.0) & (value <= 65536.0)
     inside = value if is_held else 0.0  # nothing else may be cast
@@ -99,12 +99,12 @@ def _misfits(value: Any, skipped: Any) -> Any:
 
 
 @nb.njit(nogil=True, cache=True)
-def _byte(value: Any, skipped: Any, gap_bits: int) -> Any:
+def _byte(value: np.number | np.bool_, skipped: np.int32, gap_bits: int) -> np.uint8:
     """Return the byte of an entry that can be encoded."""
     count_bits = 8 - gap_bits
     less_one = np.int32(value) - np.int32(1)
-    most_skipped: Any = np.int32((1 << gap_bits) - 1)
-    most: Any = np.int32((1 << count_bits) - 1)
+    most_skipped = np.int32((1 << gap_bits) - 1)
+    most = np.int32((1 << count_bits) - 1)
     return np.uint8((min(skipped, most_skipped) << count_bits) | min(less_one, most))
 
 
@@ -112,7 +112,7 @@ def _byte(value: Any, skipped: Any, gap_bits: int) -> Any:
 def _put_aside(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
-    data: NDArray[np.floating[Any]],
+    data: NDArray[np.number | np.bool_],
     gap_bits: int,
     code: NDArray[np.uint8],
     aside: NDArray[np.uint8],
@@ -219,15 +219,15 @@ def decode_counts(
 
 
 @nb.njit(nogil=True, cache=True)
-def _aside(entries: NDArray[np.uint8], counts: NDArray[np.uint8], gap_bits: int) -> tuple[Any, Any, Any]:
+def _aside(entries: NDArray[np.uint8], counts: NDArray[np.uint8], gap_bits: int) -> tuple[np.uint64, ...]:
     """Return how many counts, gaps and large counts of a row lie aside."""
     count_bits = np.uint64(8 - gap_bits)
     most_skipped, most = (ONE << np.uint64(gap_bits)) - ONE, (ONE << count_bits) - ONE
-    n_counts, n_gaps, n_large = ZERO, ZERO, ZERO
-    for entry in entries:
-        byte = np.uint64(entry)
-        n_gaps += np.uint64(byte >> count_bits == most_skipped)
-        if byte & most == most:
-            n_large += np.uint64(counts[n_counts] == FULL)
-            n_counts += ONE
-    return n_counts, n_gaps, n_large
+    n_counts, n_gaps, n_large = np.uint32(0), np.uint32(0), np.uint32(0)
+    for k in range(entries.size):  # two loops without branches: many entries are looked at at once
+        byte = np.uint8(entries[k])
+        n_gaps += np.uint32(byte >> np.uint8(count_bits) == np.uint8(most_skipped))
+        n_counts += np.uint32(byte & np.uint8(most) == np.uint8(most))
+    for k in range(n_counts):
+        n_large += np.uint32(counts[k] == np.uint8(FULL))
+    return np.uint64(n_counts), np.uint64(n_gaps), np.uint64(n_large)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numba as nb
 import numpy as np
@@ -16,7 +16,7 @@ ZERO, ONE = np.uint64(0), np.uint64(1)
 
 
 @nb.njit(nogil=True, cache=True)
-def encode_deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32], out: NDArray[np.unsignedinteger[Any]]) -> bool:
+def encode_deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32], out: NDArray[np.unsignedinteger]) -> bool:
     """Write how many columns are skipped before each stored entry of a row.
 
     Parameters
@@ -45,8 +45,8 @@ def encode_deltas(indptr: NDArray[np.int64], indices: NDArray[np.int32], out: ND
 @nb.njit(nogil=True, cache=True)
 def decode_deltas(
     lengths: NDArray[np.int32],
-    deltas: NDArray[np.unsignedinteger[Any]],
-    values: NDArray[Any],
+    deltas: NDArray[np.unsignedinteger],
+    values: NDArray[np.number | np.bool_],
     wanted: NDArray[np.bool_],
     column_map: NDArray[np.int32],
     out_lengths: NDArray[np.int64],
@@ -105,7 +105,7 @@ def decode_deltas(
 
 
 @nb.njit(nogil=True, cache=True)
-def narrow_counts(values: NDArray[np.floating[Any]], out: NDArray[np.unsignedinteger[Any]]) -> bool:
+def narrow_counts(values: NDArray[np.number | np.bool_], out: NDArray[np.unsignedinteger]) -> bool:
     """Write values as unsigned integers.
 
     Parameters

@@ -52,11 +52,7 @@ def left_product(
 
 
 @nb.njit(nogil=True, cache=True)
-def low_rank(
-    rows: NDArray[np.float64],
-    columns: NDArray[np.float64],
-    out: NDArray[np.float64],
-) -> None:
+def low_rank(rows: NDArray[np.float64], columns: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     """Write rows @ columns, `(n, m)`, for few columns of `rows`.
 
     Terms are added in their order, so that a row does not depend on how many there are.

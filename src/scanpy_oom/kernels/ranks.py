@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numba as nb
 import numpy as np
@@ -25,7 +25,7 @@ def partition_entries(  # noqa: PLR0913
     starts: NDArray[np.int64],
     out_columns: NDArray[np.int32],
     out_codes: NDArray[np.int32],
-    out_values: NDArray[Any],
+    out_values: NDArray[np.number],
 ) -> None:
     """Put the entries of rows in the order of buckets of columns.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 __all__ = [
@@ -16,11 +19,13 @@ __all__ = [
     "gram",
     "group_moments",
     "look_up",
+    "move_vertices",
     "pearson_residuals",
     "rank_sums",
     "select_columns",
     "sort_columns",
     "top_row_sums",
+    "uses",
 ]
 
 
@@ -45,7 +50,7 @@ def look_up(values: NDArray[np.float64], rows: NDArray[np.intp], table: NDArray[
     return out
 
 
-def axis_statistics(dense: NDArray[np.float64]) -> dict[str, NDArray]:
+def axis_statistics(dense: NDArray[np.float64]) -> dict[str, NDArray[np.number]]:
     """Sums, counts of non-zeros and of positive entries by row and column of a dense block."""
     return {
         "row_sum": dense.sum(axis=1),
@@ -94,7 +99,7 @@ def decode_deltas(lengths: NDArray[np.integer], deltas: NDArray[np.integer]) -> 
     return np.concatenate([np.cumsum(row + 1) - 1 for row in rows])
 
 
-def narrow_counts(values: NDArray[np.floating], dtype: np.dtype) -> NDArray | None:
+def narrow_counts(values: NDArray[np.floating], dtype: np.dtype) -> NDArray[np.number] | None:
     """Values as unsigned integers; None where they are no such numbers."""
     fit = (values >= 0) & (values <= np.iinfo(dtype).max) & (values == np.floor(values)) & ~np.signbit(values)
     return values.astype(dtype) if fit.all() else None
@@ -113,6 +118,11 @@ def encode_counts(
     aside, far, large = counts[counts >= most], skipped[skipped >= most_skipped], counts[counts >= 255]
     parts = code, np.minimum(aside, 255), far & 255, far >> 8, np.stack([large & 255, large >> 8], axis=1).ravel(), [0]
     return np.concatenate(parts).astype(np.uint8).tobytes()
+
+
+def count_before(rows: NDArray[np.integer], n_rows: int) -> NDArray[np.int32]:
+    """Entries that precede each row, where some rows have one each."""
+    return np.searchsorted(rows, np.arange(n_rows + 1)).astype(np.int32)
 
 
 def rank_sums(
@@ -152,3 +162,54 @@ def pearson_residuals(
     mu = np.outer(cells, genes) / np.asarray(grand_total, dtype=dtype)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (values - mu) / np.sqrt(mu + mu**2 / np.asarray(theta, dtype=dtype))
+
+
+def move_vertices(
+    adjacency: sparse.csr_matrix,
+    positions: NDArray[np.floating],
+    vertices: NDArray[np.integer],
+    epoch: int,
+    seed: int,
+    rates: tuple[float, float],
+    forces: tuple[Callable[[float], float], Callable[[float], float]],
+) -> NDArray[np.float64]:
+    """Where `vertices` are after a step: edges that are due as umap-learn says, draws from SplitMix64 by a counter."""
+    alpha, rate = rates
+    out = []
+    for i in vertices.tolist():
+        here = positions[i].astype(np.float64)
+        state = _scrambled(_scrambled(seed + epoch) + i)
+        for j, weight in zip(adjacency[i].indices, adjacency[i].data, strict=True):
+            n_draws = uses(Fraction(float(weight / adjacency.data.max())), epoch, rate).get(epoch)
+            if n_draws is None:
+                continue
+            away = here - positions[j]
+            here = here + 2 * alpha * np.clip(forces[0](away @ away) * away, -4, 4)
+            driven = np.zeros_like(here)
+            for _ in range(n_draws):
+                state += 0x9E3779B97F4A7C15
+                away = here - positions[((_scrambled(state) >> 32) * positions.shape[0]) >> 32]
+                driven += np.clip(forces[1](away @ away) * away, -4, 4)
+            here = here + alpha * driven
+        out.append(here)
+    return np.array(out)
+
+
+def uses(share: float | Fraction, until: int, rate: float) -> dict[int, int]:
+    """How many draws an edge makes in each epoch in which it is used: the loop of umap-learn, for one edge."""
+    found: dict[int, int] = {}
+    between, drawn_between = 1 / share, 1 / share / type(share)(rate)
+    due, draws_due = between, drawn_between
+    for epoch in range(until + 1):
+        if due <= epoch:
+            found[epoch] = int((epoch - draws_due) / drawn_between)
+            due += between
+            draws_due += found[epoch] * drawn_between
+    return found
+
+
+def _scrambled(x: int) -> int:
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x &= 2**64 - 1
+        x = ((x ^ (x >> shift)) * factor) & (2**64 - 1)
+    return x ^ (x >> 31)

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["is_increasing", "look_up", "row_totals", "select_columns", "sort_columns", "table_misses"]
+__all__ = ["count_before", "is_increasing", "look_up", "row_totals", "select_columns", "sort_columns", "table_misses"]
 
 AT_ONCE = 64
 """Values that are looked at together."""
@@ -18,7 +18,7 @@ AT_ONCE = 64
 
 @nb.njit(nogil=True, cache=True)
 def is_increasing(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> bool:
-    """Tell whether the columns of each row increase, so that none is repeated."""
+    """Return whether the columns of each row increase, so that none is repeated."""
     for i in range(indptr.size - 1):
         falls = 0
         row = indices[np.uint64(indptr[i]) : np.uint64(indptr[i + 1])]
@@ -27,6 +27,27 @@ def is_increasing(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> bool
         if falls:
             return False
     return True
+
+
+@nb.njit(nogil=True, cache=True)
+def count_before(rows: NDArray[np.int32], out: NDArray[np.int32]) -> None:
+    """Count entries that precede each row, where some rows have one entry each: the offsets of a single column.
+
+    Parameters
+    ----------
+    rows
+        Rows that have one, ascending.
+    out
+        `(n_rows + 1,)`, written.
+    """
+    start, one = np.uint64(0), np.uint64(1)
+    for k in range(rows.size):
+        stop = np.uint64(rows[k]) + one
+        for i in range(start, stop):
+            out[i] = k
+        start = stop
+    for i in range(start, np.uint64(out.size)):
+        out[i] = rows.size
 
 
 @nb.njit(nogil=True, cache=True)

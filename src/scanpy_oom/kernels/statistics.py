@@ -211,7 +211,6 @@ def group_welford(
     indices: NDArray[np.int32],
     values: NDArray[np.float64],
     codes: NDArray[np.int64],
-    keep_zeros: bool,  # noqa: FBT001
     counts: NDArray[np.int64],
     mean: NDArray[np.float64],
     m2: NDArray[np.float64],
@@ -224,8 +223,6 @@ def group_welford(
         Block of rows, row-compressed.
     codes
         `(n_rows,)` group of each row, or -1.
-    keep_zeros
-        Whether zeros that are stored count.
     counts
         `(2, n_groups, n_columns)`, carried on: values so far, and how many of them are not zero.
     mean, m2
@@ -237,8 +234,6 @@ def group_welford(
             continue
         for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
             x = values[p]
-            if x == 0 and not keep_zeros:
-                continue
             j = np.uint32(indices[p])
             counts[0, g, j] += 1
             counts[1, g, j] += x != 0
@@ -282,21 +277,23 @@ def top_row_sums(
     ns: NDArray[np.int64],
     out: NDArray[np.float64],
 ) -> None:
-    """Write the sum of the `ns[k]` largest entries of each row, zeros that are not stored included.
+    """Write the sum of the `ns[k]` largest entries of each row, with zeros up to `n_columns` of them.
 
-    `ns` is increasing; `out` is `(n_rows, len(ns))`.
+    Zeros that are stored count as those that are not. `ns` is increasing; `out` is `(n_rows, len(ns))`.
     """
     for i in range(indptr.size - 1):
         row = np.sort(values[indptr[i] : indptr[i + 1]])
         stored = row.size
-        zeros = n_columns - stored
+        zeros = n_columns - np.count_nonzero(row)
         k = 0
         total = 0.0
         taken = 0
         p = stored - 1
         while k < ns.size:
             while taken < ns[k]:
-                # zeros that are not stored stand between the positive and the negative entries
+                while p >= 0 and row[p] == 0:
+                    p -= 1
+                # zeros stand between the positive and the negative entries
                 if zeros > 0 and (p < 0 or row[p] < 0):
                     zeros -= 1
                 elif p >= 0:
@@ -310,10 +307,7 @@ def top_row_sums(
 
 
 @nb.njit(nogil=True, cache=True)
-def extrema(
-    values: NDArray[np.float64],
-    out: NDArray[np.float64],
-) -> None:
+def extrema(values: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     """Widen `out`, (minimum, maximum, number of values that are not whole, number of negative ones)."""
     for p in range(values.size):
         x = values[p]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STEPS", "column_steps", "subtract_columns"]
 
-STEPS = ("subtract", "divide", "minimum", "maximum")
+STEPS = ("subtract", "divide", "minimum", "maximum", "fmin")
 """Ufuncs that :func:`column_steps` knows by their positions here."""
 
 
@@ -50,9 +50,12 @@ def column_steps(
         elif steps[k] == 2:
             for p in range(np.uint64(values.size)):
                 values[p] = _rounded(np.minimum(values[p], y[np.uint32(indices[p])]), rounds)
-        else:
+        elif steps[k] == 3:
             for p in range(np.uint64(values.size)):
                 values[p] = _rounded(np.maximum(values[p], y[np.uint32(indices[p])]), rounds)
+        else:
+            for p in range(np.uint64(values.size)):
+                values[p] = _rounded(np.fmin(values[p], y[np.uint32(indices[p])]), rounds)
 
 
 @nb.njit(nogil=True, cache=True)

@@ -1,10 +1,14 @@
-"""The matrix that stays on disk: one source, one selection, a chain of transforms."""
+"""The matrix that stays on disk: one source, one selection, a chain of transforms.
+
+Modules here import `kernels`, `storage.sources` and what is below; passes are reached through `protocol`.
+"""
 
 from __future__ import annotations
 
-from . import helpers as helpers
+from . import kinds as kinds
 from .accessor import OOMAccessor
+from .interop import fast_array_utils as fast_array_utils
+from .interop.anndata import holds_oom, root_of, underlying
 from .oommatrix import OOMMatrix
-from .registrations import holds_oom, root_of, underlying
 
 __all__ = ["OOMAccessor", "OOMMatrix", "holds_oom", "root_of", "underlying"]

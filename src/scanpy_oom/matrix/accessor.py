@@ -9,8 +9,8 @@ import anndata
 from anndata import AnnData  # at run time: anndata checks the annotation when the accessor is registered
 
 from .card import Card, explained, matrix_card
+from .interop.anndata import underlying
 from .oommatrix import OOMMatrix
-from .registrations import underlying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["OOMAccessor"]
 
 _PLANNER = "scanpy_oom.dispatch.explain"
-"""What plans scanpy calls, which stands above: named, not imported."""
+"""The planner of scanpy calls, which stands above: named, not imported."""
 
-_LENDER = "scanpy_oom.dispatch.lend"
-"""What lends matrices to functions, likewise."""
+_FALLBACK = "scanpy_oom.dispatch.fallback"
+"""Where matrices are brought into memory for other functions, likewise."""
 
 
 @anndata.register_anndata_namespace("oom")
 class OOMAccessor:
-    """What stays on disk of an AnnData.
+    """The matrices of an AnnData that stay on disk.
 
     Printed, it shows a card for each matrix: file, format, density, chain of transforms, bytes read so far.
 
@@ -87,14 +87,14 @@ class OOMAccessor:
         >>> with adata.oom.in_memory() as a:  # doctest: +SKIP
         ...     other_package.impute(a)
         """
-        return importlib.import_module(_LENDER).lend(self._adata, names)
+        return importlib.import_module(_FALLBACK).materialized(self._adata, names)
 
     def close(self) -> None:
         """Close the files. Matrices that read from them raise an error afterwards."""
         for _, matrix in self._matrices():
             matrix.source.close()
 
-    def explain(self, function: str | None = None, /, *args: Any, **arguments: Any) -> Any:
+    def explain(self, function: str | None = None, /, *args: object, **arguments: object) -> Any:
         """Tell what is known of each matrix, or what a scanpy call would cost, before it runs.
 
         No values are read, and nothing is changed: at most the offsets of rows (or columns) are fetched, once.
@@ -108,8 +108,9 @@ class OOMAccessor:
 
         Returns
         -------
-        For the matrices, a text: the chain of each, its source, what is staged, which statistics are known. For a
-        function, an :class:`~scanpy_oom.passes.explanation.Explanation`, which shows the plan where it is printed.
+        For the matrices, a text: the chain of each, its source, what is cached, which statistics are known. For a
+        function, an :class:`~scanpy_oom.engine.explain.explanation.Explanation`, which shows the plan where it is
+        printed.
 
         Raises
         ------

@@ -1,9 +1,8 @@
-"""Which rows and columns of a source a matrix shows, in which order."""
+"""Selections: rows and columns of a source that a matrix shows, in order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ Axis = NDArray[np.intp] | None
 """Positions along one axis, or None for all of them in order."""
 
 
-def normalize_axis_index(index: Any, n: int) -> Axis:
+def normalize_axis_index(index: object, n: int) -> Axis:
     """Turn a slice, mask, or array of positions along an axis of length `n` into positions.
 
     Raises

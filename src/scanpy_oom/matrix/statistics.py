@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,12 +60,14 @@ class Statistics:
 
     `row_sum`, `row_nnz`, `row_npos`: sum, number of non-zeros and of positive values of each row, `(n_rows,)`.
     `col_sum`, `col_sumsq`, `col_nnz`, `col_npos`: the same of each column, with the sum of squares, `(n_columns,)`.
+    `no_zeros`: whether none of the entries that are stored is zero; None if that is not known.
     """
 
-    known: dict[str, NDArray] = field(default_factory=dict)
+    known: dict[str, NDArray[Any]] = field(default_factory=dict)
     remainder: Remainder | None = None
+    no_zeros: bool | None = None
 
-    def get(self, *names: str) -> tuple[NDArray, ...] | None:
+    def get(self, *names: str) -> tuple[NDArray[Any], ...] | None:
         """Return the named statistics, or None if one of them is not known."""
         if all(name in self.known for name in names):
             return tuple(self.known[name] for name in names)
@@ -76,17 +78,17 @@ class Statistics:
 
         Of columns of which rows are taken away, it is kept in mind from what they remain.
         """
-        kept: dict[str, NDArray] = {}
+        kept: dict[str, NDArray[Any]] = {}
         if columns is None:
             kept |= {k: v if rows is None else v[rows] for k, v in self.known.items() if k in ROW_STATISTICS}
         if rows is None:
             kept |= {k: v if columns is None else v[columns] for k, v in self.known.items() if k in COLUMN_STATISTICS}
         remainder = None if kept.keys() >= EXACT_BY_SUBTRACTION else self.remainder
         if rows is not None and self.known.keys() & EXACT_BY_SUBTRACTION:
-            remainder = Remainder(of, rows, columns)
+            remainder = Remainder(of.without_remainder(), rows, columns)
         elif remainder is not None:
             remainder = remainder.take(rows, columns)
-        return Statistics(kept, remainder)
+        return Statistics(kept, remainder, of.stores_no_zeros or None)
 
     def removed_rows(self, names: Sequence[str]) -> OOMMatrix | None:
         """Return the few rows from which alone the named statistics follow; None if they do not follow from such."""
@@ -100,4 +102,5 @@ class Statistics:
 
     def keep(self, names: frozenset[str]) -> Statistics:
         """Return the named ones alone."""
-        return Statistics({k: v for k, v in self.known.items() if k in names})
+        no_zeros = self.no_zeros if "row_nnz" in names else None
+        return Statistics({k: v for k, v in self.known.items() if k in names}, no_zeros=no_zeros)

@@ -1,4 +1,4 @@
-"""What was called in this session, who ran it and why, and what it took."""
+"""The report: calls of this session, who ran them and why, and their cost."""
 
 from __future__ import annotations
 

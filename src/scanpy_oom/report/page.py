@@ -7,23 +7,25 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ..settings import format_bytes
+from ..tables import Html, html_table
 from .axes import format_time
 from .plot import CLASSES, plot
 from .style import PAGE, STYLE
-from .text import NOTHING, count, format_seconds
+from .text import NOTHING, count, described, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..dispatch.hookspecs import DispatchedCall
     from .summary import Report
 
 __all__ = ["fragment", "page"]
 
+_NUMBER = 'class="number"'
 _COLUMNS = {
-    "": "number", "Function": "", "Run by": "", "Passes": "number", "Read": "number", "Seconds": "number",
-    "Peak memory": "number", "Why": "",
+    "": _NUMBER, "Function": "", "Run by": "", "Passes": _NUMBER, "Read": _NUMBER, "Seconds": _NUMBER,
+    "Peak memory": _NUMBER, "Why": 'class="why"',
 }  # fmt: skip
+"""Columns of the table, and attributes of their cells."""
 
 
 def page(report: Report, title: str) -> str:
@@ -105,52 +107,38 @@ def _caption(report: Report) -> str:
 
 
 def _table(report: Report) -> str:
-    head = "".join(f'<th class="{kind}" scope="col">{name}</th>' for name, kind in _COLUMNS.items())
     tally = report.tally
-    total = [
-        f"{tally.passes:,}", format_bytes(tally.bytes_read), format_seconds(tally.seconds),
-        format_bytes(report.peak_memory),
-    ]  # fmt: skip
-    foot = f'<td></td><th scope="row">Total</th><td></td>{_numbers(total)}<td></td>'
-    return (
-        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{"".join(_rows(report))}</tbody>\n'
-        f"<tfoot><tr>{foot}</tr></tfoot>\n</table></div>\n"
-    )
+    total = ["", "Total", "", *_costs(tally.passes, tally.bytes_read, tally.seconds, report.peak_memory), ""]
+    table = html_table(_rows(report), list(_COLUMNS.values()), head=list(_COLUMNS), foot=total)
+    return f'<div class="wide">{table}</div>\n'
 
 
-def _rows(report: Report) -> Iterator[str]:
+def _rows(report: Report) -> Iterator[tuple[str, list[str]]]:
     if report.n_earlier:
-        earlier = report.recorded.earlier
-        costs = [
-            f"{earlier.passes:,}", format_bytes(earlier.bytes_read), format_seconds(earlier.seconds),
-            format_bytes(earlier.peak_memory),
-        ]  # fmt: skip
-        what = count(report.n_earlier, "earlier call")
-        yield f'<tr><td></td><td>{what}</td><td></td>{_numbers(costs)}<td class="why">no longer listed</td></tr>\n'
+        of = report.recorded.earlier
+        costs = _costs(of.passes, of.bytes_read, of.seconds, of.peak_memory)
+        yield "", ["", count(report.n_earlier, "earlier call"), "", *costs, "no longer listed"]
     for number, call in enumerate(report.calls, start=report.n_earlier + 1):
-        yield _row(number, call)
+        passes, read, seconds, peak = _costs(call.passes, call.bytes_read, call.seconds, call.peak_memory)
+        indent = f' style="margin-left: {1.25 * call.depth:g}em"' if call.depth else ""
+        failed = f'<strong class="error">failed: {escape(call.error)}</strong> ' if call.error else ""
+        yield (
+            f'class="{"nested" if call.depth else "called"}"',
+            [
+                f"{number}",
+                Html(f"<code{indent}>{escape(call.function)}</code>"),
+                Html(f'<span class="how {CLASSES[call.how]}">{call.how}</span>'),
+                passes if call.passes else "–",
+                read if call.bytes_read else "–",
+                seconds,
+                peak if call.peak_memory else "–",
+                Html(failed + escape(described(call))),
+            ],
+        )
 
 
-def _row(number: int, call: DispatchedCall) -> str:
-    costs = [
-        f"{call.passes:,}" if call.passes else "–",
-        format_bytes(call.bytes_read) if call.bytes_read else "–",
-        format_seconds(call.seconds),
-        format_bytes(call.peak_memory) if call.peak_memory else "–",
-    ]
-    failed = f'<strong class="error">failed: {escape(call.error)}</strong> ' if call.error else ""
-    kind = "nested" if call.depth else "called"
-    indent = f"padding-left: {0.75 + 1.25 * call.depth:g}em"
-    return (
-        f'<tr class="{kind}"><td class="number">{number}</td>'
-        f'<td class="function" style="{indent}"><code>{escape(call.function)}</code></td>'
-        f'<td><span class="how {CLASSES[call.how]}">{call.how}</span></td>{_numbers(costs)}'
-        f'<td class="why">{failed}{escape(call.reason)}</td></tr>\n'
-    )
-
-
-def _numbers(texts: list[str]) -> str:
-    return "".join(f'<td class="number">{escape(text)}</td>' for text in texts)
+def _costs(passes: int, bytes_read: int, seconds: float, peak_memory: int) -> list[str]:
+    return [f"{passes:,}", format_bytes(bytes_read), format_seconds(seconds), format_bytes(peak_memory)]
 
 
 def _notes(report: Report) -> str:

@@ -12,12 +12,12 @@ from .text import format_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..dispatch.hookspecs import DispatchedCall
+    from ..dispatch.plugins.hookspecs import DispatchedCall
     from .summary import Report
 
 __all__ = ["CLASSES", "plot"]
 
-CLASSES = {"out of memory": "oom", "scanpy as it is": "plain", "materialised": "loan"}
+CLASSES = {"out of memory": "oom", "scanpy as it is": "plain", "materialised": "fallback"}
 """Names in the style sheet of who ran a call."""
 
 WIDTH, LEFT, RIGHT = 1080, 68, 14

@@ -11,19 +11,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dispatch.log import Recorded, Tally, log
+from ..dispatch.telemetry.log import Recorded, Tally, log
 from ..settings import settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..dispatch.hookspecs import DispatchedCall
+    from ..dispatch.plugins.hookspecs import DispatchedCall
 
-__all__ = ["Report", "explicit_limit"]
+__all__ = ["Report"]
 
 COLUMNS = (
     "function", "caller", "depth", "how", "reason", "error", "started", "seconds", "passes", "bytes_read",
-    "peak_memory",
+    "peak_memory", "where",
 )  # fmt: skip
 
 
@@ -52,7 +52,8 @@ class Report:
         """Report what has been recorded so far, and perhaps have recording begin anew."""
         python = ".".join(map(str, sys.version_info[:3]))
         versions = {name: version(name) for name in ("scanpy-oom", "scanpy", "anndata")} | {"Python": python}
-        return cls(log.take(clear=clear), explicit_limit(), versions)
+        limit = settings.memory_limit if settings.limits_memory else None  # by default it changes with what is free
+        return cls(log.take(clear=clear), limit, versions)
 
     @property
     def calls(self) -> tuple[DispatchedCall, ...]:
@@ -91,7 +92,8 @@ class Report:
         A frame with the columns
 
         ``function``
-            Name of the function below ``scanpy``, as in ``"pp.log1p"``.
+            Name of the function below ``scanpy``, as in ``"pp.log1p"``, or what else brought a matrix into memory, as
+            in ``"X.toarray"`` or ``"conversion to an array"``.
         ``caller``, ``depth``
             The scanpy function that called it, and how many calls it is within; none and 0 where the user called it.
             What a call took contains what the calls within it took: sums are those over rows of depth 0.
@@ -105,13 +107,15 @@ class Report:
             Passes over a matrix, and what they fetched from disk, as stored there.
         ``peak_memory``
             Bytes by which the resident memory of the process rose above that at the beginning of the call, at most.
+        ``where``
+            File and line of your code that brought matrices into memory; none for calls that did not.
         """
         import pandas as pd
 
         rows = [{name: getattr(call, name) for name in COLUMNS} for call in self.calls]
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         frame["started"] = pd.to_datetime(frame["started"].astype(float), unit="s", utc=True)
-        for name in ("function", "caller", "how", "reason", "error"):
+        for name in ("function", "caller", "how", "reason", "error", "where"):
             frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
         return frame.astype({"how": pd.CategoricalDtype(["out of memory", "scanpy as it is", "materialised"])})
 
@@ -151,9 +155,3 @@ class Report:
         from .page import fragment
 
         return fragment(self, "scanpy-oom report")
-
-
-def explicit_limit() -> int | None:
-    """Return the memory limit if somebody has set one; by default it changes with what is free."""
-    is_set = settings._memory_limit is not None or os.environ.get("SCANPY_OOM_MEMORY_LIMIT")
-    return settings.memory_limit if is_set else None

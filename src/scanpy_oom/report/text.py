@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..settings import format_bytes
+from ..tables import text_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..dispatch.hookspecs import DispatchedCall
+    from ..dispatch.plugins.hookspecs import DispatchedCall
     from .summary import Report
 
-__all__ = ["NOTHING", "count", "format_seconds", "headline", "table", "why"]
+__all__ = ["NOTHING", "count", "described", "format_seconds", "headline", "table", "why"]
 
 NOTHING = 'Nothing has been recorded: that begins when the first file is opened with backed="oom".'
 
 _HEADER = ("", "function", "run by", "passes", "read", "seconds", "peak memory", "why")
-_RIGHT = (True, False, False, True, True, True, True, False)
+_LEFT = (1, 2, 7)
 _INDENT = "  "
 
 
@@ -30,7 +31,13 @@ def format_seconds(seconds: float) -> str:
 
 def why(call: DispatchedCall) -> str:
     """Say why it was run as it was, and how it failed if it did."""
-    return call.reason if call.error is None else f"{call.reason}; failed: {call.error}"
+    reason = described(call)
+    return reason if call.error is None else f"{reason}; failed: {call.error}"
+
+
+def described(call: DispatchedCall) -> str:
+    """Say why it was run as it was, and which line brought matrices into memory if it did."""
+    return call.reason if call.where is None else f"{call.reason}; {call.where}"
 
 
 def count(n: int, what: str, plural: str = "s") -> str:
@@ -51,16 +58,13 @@ def table(report: Report) -> str:
     if report.recorded.started is None:
         return NOTHING
     tally = report.tally
-    rows = [_HEADER, *_rows(report)]
     total = (
         "", "total", "", f"{tally.passes:,}", format_bytes(tally.bytes_read), format_seconds(tally.seconds),
         format_bytes(report.peak_memory), "",
     )  # fmt: skip
-    widths = [max(len(row[column]) for row in [*rows, total]) for column in range(len(_HEADER))]
-    lines = [_line(row, widths) for row in rows]
-    rule = "-" * min(max(map(len, lines)), sum(widths[:-1]) + 2 * (len(widths) - 1) + len("why"))
-    lines = [lines[0], rule, *lines[1:], rule, _line(total, widths), *_notes(report)]
-    return "\n".join([headline(report), "", *lines])
+    head, *rows, last = text_table([_HEADER, *_rows(report), total], _LEFT)
+    rule = "-" * len(head)  # reasons may be long
+    return "\n".join([headline(report), "", head, rule, *rows, rule, last, *_notes(report)])
 
 
 def _rows(report: Report) -> Iterator[tuple[str, ...]]:
@@ -92,9 +96,3 @@ def _notes(report: Report) -> Iterator[str]:
     if report.tally.nested:
         yield "Calls within others are indented; the total does not count them again."
     yield "Peak memory: rise of the resident set, sampled; in the total, above that when recording began."
-
-
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    sides = zip(row, widths, _RIGHT, strict=True)
-    cells = (text.rjust(width) if right else text.ljust(width) for text, width, right in sides)
-    return "  ".join(cells).rstrip()

@@ -1,4 +1,7 @@
-"""What runs the steps: one class a backend, each in a module of its own, which only the measured process imports."""
+"""Backends: one class each, in a module that only the measured process imports.
+
+Modules here import the recipe, and the package that they measure.
+"""
 
 from __future__ import annotations
 

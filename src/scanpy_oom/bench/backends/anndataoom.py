@@ -28,11 +28,11 @@ class Workflow(memory.Workflow):
         # The order of the run in memory: genes are counted in the cells with enough genes
         cells = self.adata.obs["detected_genes"].to_numpy() >= self.recipe.min_genes
         if not cells.all():
-            self.adata._inplace_subset_obs(cells)
-        self.adata._inplace_subset_var(self.adata.X.getnnz(axis=0) >= self.recipe.min_cells)
+            self.adata.subset(np.flatnonzero(cells))
+        self.adata.subset(None, np.flatnonzero(self.adata.X.getnnz(axis=0) >= self.recipe.min_cells))
         obs = self.adata.obs
         keep = (obs["pct_counts_mt"] <= self.recipe.max_mt) & (obs["nUMIs"] >= self.recipe.min_counts)
-        self.adata._inplace_subset_obs(keep.to_numpy())
+        self.adata.subset(np.flatnonzero(keep))
 
     def normalize(self) -> None:
         anndataoom.chunked_normalize_total(self.adata, target_sum=self.recipe.target_sum)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anndata as ad
 import h5py
@@ -55,6 +55,6 @@ class Workflow(memory.Workflow):
                 self.adata.obsm[key] = value.compute()
 
 
-def _computed(column: pd.Series) -> Any:
+def _computed(column: pd.Series) -> object:
     values = column.array if isinstance(column.dtype, pd.CategoricalDtype) else column.to_numpy()
     return values.compute() if hasattr(values, "compute") else column

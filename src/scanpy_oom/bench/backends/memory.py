@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import anndata as ad
 import matplotlib.pyplot as plt
 import numpy as np
 import scanpy as sc
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..recipe import Recipe
+    from ..run import Suffix
 
 __all__ = ["Workflow"]
+
+MARKERS = ["CD3D", "IL7R", "MS4A1", "CD8A", "NKG7", "CD14", "LYZ", "FCGR3A", "MS4A7", "FCER1A", "CST3", "PPBP"]
+"""Genes that are plotted where they are present."""
 
 
 @dataclass
@@ -38,7 +43,7 @@ class Workflow:
     out: Path
     recipe: Recipe
     groups: str
-    adata: Any = field(init=False)
+    adata: ad.AnnData = field(init=False)
 
     def step(self, name: str) -> Callable[[], None]:
         """Return what takes the step of this name."""
@@ -69,10 +74,12 @@ class Workflow:
         sc.pp.log1p(self.adata)
 
     def hvg(self) -> None:
-        pearson = self.recipe.flavor == "pearson_residuals"
-        function = sc.experimental.pp.highly_variable_genes if pearson else sc.pp.highly_variable_genes
         counts = {"layer": "counts"} if self.recipe.keeps_counts else {}
-        function(self.adata, flavor=self.recipe.flavor, n_top_genes=self.recipe.n_top_genes, **counts)
+        arguments = {"flavor": self.recipe.flavor, "n_top_genes": self.recipe.n_top_genes, **counts}
+        if self.recipe.flavor == "pearson_residuals":
+            sc.experimental.pp.highly_variable_genes(self.adata, **arguments)
+        else:
+            sc.pp.highly_variable_genes(self.adata, **arguments)
 
     def subset(self) -> None:
         self.adata.raw = self.adata
@@ -94,21 +101,22 @@ class Workflow:
         sc.tl.leiden(self.adata, flavor="igraph", n_iterations=2, directed=False)
 
     def t_test(self) -> None:
-        sc.tl.rank_genes_groups(self.adata, self.groups, method="t-test")
+        sc.tl.rank_genes_groups(self.adata, self.groups, method="t-test", n_genes=self.recipe.n_ranked)
 
     def wilcoxon(self) -> None:
-        sc.tl.rank_genes_groups(self.adata, self.groups, method="wilcoxon", key_added="wilcoxon")
+        ranked = {"n_genes": self.recipe.n_ranked, "key_added": "wilcoxon"}
+        sc.tl.rank_genes_groups(self.adata, self.groups, method="wilcoxon", **ranked)
 
     def plot(self) -> None:
-        variable = self.adata.var_names[0]
-        raw = [gene for gene in self.adata.raw.var_names if gene not in set(self.adata.var_names)]
-        genes = [variable, *raw[:2]]
-        sc.pl.umap(self.adata, color=[self.groups, *genes[:2]], show=False)
+        genes = [gene for gene in MARKERS if gene in self.adata.raw.var_names] or list(self.adata.var_names[:3])
+        has_groups = self.groups in self.adata.obs
+        sc.pl.umap(self.adata, color=[genes[0], genes[-1], *([self.groups] if has_groups else [])], show=False)
         self._save_figure("umap")
-        sc.pl.dotplot(self.adata, genes, groupby=self.groups, show=False)
-        self._save_figure("dotplot")
-        sc.pl.violin(self.adata, genes, groupby=self.groups, show=False)
-        self._save_figure("violin")
+        if has_groups:
+            sc.pl.violin(self.adata, genes[:3], groupby=self.groups, rotation=90, show=False)
+            self._save_figure("violin")
+            sc.pl.dotplot(self.adata, genes, groupby=self.groups, show=False)
+            self._save_figure("dotplot")
 
     def _save_figure(self, name: str) -> None:
         plt.savefig(self.out / f"{name}.png", dpi=100, bbox_inches="tight")
@@ -117,8 +125,17 @@ class Workflow:
     def write(self) -> None:
         self.adata.write_h5ad(self.out / "written.h5ad", compression="gzip")
 
-    def save(self) -> None:
-        """Keep what is compared with other backends. Not one of the measured steps."""
+    def save(self, suffix: Suffix) -> None:
+        """Keep the results for comparison, or nothing. Not one of the measured steps."""
+        adata, path = self.adata, self.out / f"result{suffix}"
+        if suffix == ".h5ad":
+            slots = {name: dict(getattr(adata, name)) for name in ("uns", "obsm", "varm")}
+            ad.AnnData(obs=adata.obs, var=adata.var, **slots).write_h5ad(path)
+        elif suffix == ".npz":
+            np.savez(path, **self._compared())
+
+    def _compared(self) -> dict[str, Any]:
+        """Return what any two backends have in common."""
         adata = self.adata
         found = {"cells": adata.obs_names.to_numpy(dtype=str)}
         if "highly_variable" in adata.var:  # before the step `subset` and after it
@@ -127,7 +144,7 @@ class Workflow:
             found["pca"] = np.asarray(adata.obsm["X_pca"])
         if "leiden" in adata.obs:
             found["clusters"] = adata.obs["leiden"].to_numpy(dtype=str)
-        np.savez(self.out / "result.npz", **found)
+        return found
 
     def notes(self) -> list[str]:
         """Return what is to be known of the run."""

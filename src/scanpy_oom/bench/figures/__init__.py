@@ -1,4 +1,7 @@
-"""The figures, as PNG and SVG."""
+"""The figures, as PNG and SVG.
+
+Modules here import results and matplotlib.
+"""
 
 from __future__ import annotations
 

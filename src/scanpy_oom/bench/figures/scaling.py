@@ -26,7 +26,7 @@ __all__ = ["Fit", "fit_exponents", "save_scaling"]
 
 @dataclass(frozen=True)
 class Fit:
-    """How the costs of a backend grow.
+    """Growth of the costs of a backend.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What all figures share: colours, type, and how numbers are written."""
+"""Style of all figures: colours, type, and formats of numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["COLORS", "FAINT", "INK", "MARKERS", "RULE", "letter", "megabytes", "new_figure", "save", "seconds", "style"]
 
 COLORS = {"memory": "#9AA1AB", "oom": "#0B6E8A", "dask": "#D99A2B", "anndataoom": "#A8425C"}
-"""Of the backends; told apart by those who do not see all colours, and in grey."""
+"""Colours of the backends, which differ for the colour-blind and in grey."""
 
 MARKERS = {"memory": "s", "oom": "o", "dask": "D", "anndataoom": "^"}
 INK, FAINT, RULE = "#22262B", "#6B727C", "#E7E9EC"
@@ -41,7 +42,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def style() -> Any:
+def style() -> AbstractContextManager[None]:
     """Return a context in which figures have this style."""
     return mpl.rc_context(STYLE)
 

@@ -15,8 +15,8 @@ from .source import FolderSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scanpy_oom.dispatch.hookspecs import DispatchedCall
-    from scanpy_oom.io.source import Source
+    from scanpy_oom.dispatch.plugins.hookspecs import DispatchedCall
+    from scanpy_oom.storage.sources.base import Source
 
 observed: list[DispatchedCall] = []
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scanpy_oom.io.source import CSRBlock, Source, kernel_dtype
+from scanpy_oom.storage.sources.base import CSRBlock, Source, kernel_dtype
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,4 @@
+"""Objects of anndataoom.
+
+Modules here import `dispatch`, `matrix` and `storage`.
+"""

@@ -1,0 +1,376 @@
+"""Running a pass on threads: each fetches, inflates, transforms and reduces whole blocks; merging is in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..memory.buffer_pool import BUFFERS
+from ..memory.ledger import ACCOUNTANT
+from ..memory.malloc_trim import return_freed_memory
+from ..settings import settings
+from .block import BlockReader, fetch
+from .budget import ENTRIES_PER_ROW, LARGEST_BLOCK, LIBRARIES, allot
+from .cache.columns import ColumnKeeper
+from .cache.loops import copy_for_loop
+from .cache.policy import CacheWriter, CacheWriterBesideColumns, choose_reader, columns_to_cache, keeps_columns
+from .cache.rows import edges
+from .column_selector import ColumnChoice
+from .columnwise import column_parts, reads_by_columns
+from .partition import Partition
+from .reader import SourceReader
+from .request import CachePolicy, Request, Step
+from .runtime import pass_log
+from .runtime.blas import one_blas_thread
+from .runtime.empty_rows import report_zero_rows
+from .runtime.progress import announce_compilation, progress
+from .runtime.warmup import make_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+
+    from ..matrix import OOMMatrix
+    from ..storage.sources.base import CSRBlock
+    from .block import Block
+    from .partition import Rows
+    from .reduction import Fused, Reduction
+    from .request import Partials, Results
+
+    T = TypeVar("T")
+
+__all__ = ["LocalExecutor", "Pass", "make_pass"]
+
+COLUMN_ENTRIES = 2**20
+"""Entries of the columns that are read at a time of a column-compressed source. Sums of rows are added up by these
+parts: so their size does not depend on the limit."""
+
+
+class _CancelledError(Exception):
+    """Another task failed, or the user asked to stop."""
+
+
+class Pass:
+    """One pass under way, on threads."""
+
+    device = "cpu"
+    """Device that computes."""
+
+    why_not_on_device = ""
+    """Reason why it does not run on the device of the settings."""
+
+    def __init__(self, requests: Sequence[Request], policy: CachePolicy) -> None:
+        self.requests = requests
+        self.lead = requests[0].matrix
+        what = " and ".join(sorted({type(r).__name__ for request in requests for r in request.reductions}))
+        for request in requests:
+            for reduction in request.reductions:
+                reduction.prepare(request.matrix)
+        workspace = sum(reduction.workspace_nbytes() for request in requests for reduction in request.reductions)
+        self._wanted = self.partial_nbytes, f"{what} of {self.lead!r}", workspace, self.largest_entries()
+        self.share = allot(*self._wanted)
+        self.reader = choose_reader([request.matrix for request in requests])  # of what is left when there is room
+        least_entries = max(ENTRIES_PER_ROW, *(request.matrix.chain.least_entries() for request in requests))
+        self.partition = Partition(self.reader, self.lead.selection, self.share.entries, least_entries)
+        self.cache_writer = self._cache_writer_for(policy)
+        self.block_readers = [BlockReader(request.matrix, self.reader.columns) for request in requests]
+        self.fused = self._fused()
+        self.choices = [ColumnChoice(request.matrix.selection, self.reader.columns) for request in requests]
+        self.shared = self._shared_choice()
+        self.stop = threading.Event()
+        self.lock = threading.Lock()
+        self.n_blocks = 0
+        self.largest_block = 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether values go elsewhere, and are not likely to be read again."""
+        return any(reduction.is_final for request in self.requests for reduction in request.reductions)
+
+    def largest_entries(self) -> int:
+        """Return how many entries a block holds at most; few, where values go elsewhere and little is done to them."""
+        return LARGEST_BLOCK // 4 if self.is_final else LARGEST_BLOCK
+
+    def fit_rows(self) -> None:
+        """Make room for the longest row, which is a block of its own if it has more entries than blocks may hold.
+
+        Raises
+        ------
+        MemoryBudgetExceeded
+            If there is none.
+        """
+        if self.reader.at_hand:  # rows are short
+            return
+        longest = self.partition.longest()
+        if longest > self.share.entries:
+            nbytes, what, workspace, largest = self._wanted
+            what = f"{what}, of which one row stores {longest:,} entries,"
+            self.share = allot(nbytes, what, workspace, largest, longest)
+            self.partition.entries = self.share.entries
+
+    def _cache_writer_for(self, policy: CachePolicy) -> CacheWriter | ColumnKeeper | None:
+        if not policy.cache or self.partition.repeats_rows:
+            return None
+        if self.is_final:
+            if not keeps_columns(self.lead, self.reader):
+                return None
+            keeper = ColumnKeeper(self.lead)
+            if self.lead.selection.rows is None and columns_to_cache(self.lead, self.reader, reuse=False) is not None:
+                return CacheWriterBesideColumns(self.lead, self.partition, keeper)
+            return keeper
+        columns = columns_to_cache(self.lead, self.reader, reuse=policy.reuse and len(self.requests) == 1)
+        return None if columns is None else CacheWriter(self.lead, self.partition, columns)
+
+    def _shared_choice(self) -> ColumnChoice | None:
+        """Return what can be chosen while it is fetched: the same columns for all, if nothing needs the others."""
+        same = all(request.matrix.selection.columns is self.lead.selection.columns for request in self.requests)
+        others = self.cache_writer is not None and self.cache_writer.takes_all_columns
+        totals = any(reader.needs_other_columns for reader in self.block_readers)
+        usable = same and not others and not totals and self.choices[0].repeated is None
+        return self.choices[0] if usable else None
+
+    def _fused(self) -> Fused | None:
+        """Return one loop for all requests, if all their reductions are of one class that offers it."""
+        kinds = {type(reduction) for request in self.requests for reduction in request.reductions}
+        return kinds.pop().fuse(self.requests, self.block_readers) if len(kinds) == 1 else None
+
+    @property
+    def partial_nbytes(self) -> int:
+        """Bytes of the partial results of one task."""
+        return sum(reduction.partial_nbytes() for request in self.requests for reduction in request.reductions)
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether blocks are added one after the other to one partial result."""
+        return any(reduction.in_order for request in self.requests for reduction in request.reductions)
+
+    def partials(self) -> Partials:
+        if self.fused is not None:
+            return self.fused.partials()
+        return [[reduction.partial() for reduction in request.reductions] for request in self.requests]
+
+    def read(self, rows: Rows) -> list[Block]:
+        """Fetch rows and make the block of each request."""
+        shown = self.fetch(rows)
+        blocks = [reader.read(part, rows) for reader, part in zip(self.block_readers, shown, strict=True)]
+        nbytes = sum(part.indices.nbytes + part.data.nbytes for part in shown) + sum(block.nbytes for block in blocks)
+        self.count(rows, nbytes)
+        return blocks
+
+    def count(self, rows: Rows, nbytes: int) -> None:
+        """Take note of a block that was read."""
+        with self.lock:
+            self.n_blocks += 1
+            self.bar.update(rows.source_rows.size)
+            self.largest_block = max(self.largest_block, nbytes)
+
+    def fetch(self, rows: Rows) -> list[CSRBlock]:
+        """Return the stored values of the columns that each request shows."""
+        if self.stop.is_set():
+            raise _CancelledError
+        if self.shared is not None:
+            shown = fetch(self.reader, rows, self.shared)
+            if self.cache_writer is not None:
+                self.cache_writer.shown(rows, self.shared, shown)
+            return [shown] * len(self.requests)
+        raw = fetch(self.reader, rows)
+        for reader in self.block_readers:
+            reader.complete_totals(raw, rows)
+        chosen: dict[int, CSRBlock] = {}
+        for request, choice in zip(self.requests, self.choices, strict=True):
+            key = id(request.matrix.selection.columns)
+            if key not in chosen:
+                chosen[key] = choice.select(raw)
+        if self.cache_writer is not None:
+            self.cache_writer.fetched(rows, raw)
+            self.cache_writer.shown(rows, self.choices[0], chosen[id(self.lead.selection.columns)])
+        return [chosen[id(request.matrix.selection.columns)] for request in self.requests]
+
+    def update(self, partials: Partials, blocks: list[Block]) -> None:
+        for request, row, block in zip(self.requests, partials, blocks, strict=True):
+            for reduction, partial in zip(request.reductions, row, strict=True):
+                reduction.update(partial, block)
+
+    def finish(self, partials: Partials) -> Partials:
+        return [
+            [reduction.finish(partial) for reduction, partial in zip(request.reductions, row, strict=True)]
+            for request, row in zip(self.requests, partials, strict=True)
+        ]
+
+    def take(self, partials: Partials, rows: Rows) -> None:
+        """Read rows and add them to partial results."""
+        if self.fused is None:
+            self.update(partials, self.read(rows))
+            return
+        shown = self.fetch(rows)
+        looked_up = self.fused.update(partials, shown, rows)
+        distinct = {id(part): part for part in shown}.values()
+        self.count(rows, sum(part.indices.nbytes + part.data.nbytes for part in distinct) + looked_up)
+
+    def task(self, start: int, stop: int) -> Partials:
+        """Fill the partial results of one task."""
+        partials = self.partials()
+        for rows in self.partition.blocks(start, stop):
+            self.take(partials, rows)
+        return self.finish(partials)
+
+    def merge(self, totals: Partials, partials: Partials) -> Partials:
+        return [
+            [r.merge(total, partial) for r, total, partial in zip(request.reductions, ts, ps, strict=True)]
+            for request, ts, ps in zip(self.requests, totals, partials, strict=True)
+        ]
+
+    def results(self, totals: Partials) -> Results:
+        """Return what was asked for."""
+        return [
+            [reduction.result(total) for reduction, total in zip(request.reductions, ts, strict=True)]
+            for request, ts in zip(self.requests, totals, strict=True)
+        ]
+
+    def run(self) -> Partials:
+        """Run all tasks and merge their results in order; cache what was read."""
+        try:
+            self.fit_rows()
+            share = self.share
+            with (
+                ACCOUNTANT.grant(beside=LIBRARIES, blocks=share.blocks_nbytes, partial_results=share.partials_nbytes),
+                BUFFERS.in_use(),
+                progress(self.lead.source.location, self.partition.n_rows) as self.bar,
+            ):
+                totals = self.reduce()
+        except BaseException:
+            if self.cache_writer is not None:
+                self.cache_writer.discard()
+            raise
+        if self.cache_writer is not None:
+            self.cache_writer.finish()
+        return totals
+
+    def reduce(self) -> Partials:
+        """Return the results of all tasks, merged."""
+        if self.in_one_piece:
+            totals = self.partials()
+            rows = (rows for task in self.partition.tasks() for rows in self.partition.blocks(*task))
+            with closing(self.in_order(self.read, ((r,) for r in rows))) as read:
+                for blocks in read:
+                    self.update(totals, blocks)
+            return self.finish(totals)
+        tasks = self.partition.tasks(self.partial_nbytes)
+        if self.reader.at_hand and all(r.is_final for request in self.requests for r in request.reductions):
+            tasks = [(0, self.partition.n_rows)] if tasks else []  # values have their places, whatever a task is
+        with closing(self.in_order(self.task, tasks)) as results:
+            first = next(results, None)
+            totals = self.partials() if first is None else first
+            for partials in results:
+                totals = self.merge(totals, partials)
+        return totals
+
+    def in_order(self, function: Callable[..., T], calls: Iterable[tuple[object, ...]]) -> Generator[T]:
+        """Run calls on the threads and yield their results in order."""
+        if self.reader.at_hand:
+            yield from (function(*call) for call in calls)
+            return
+        waiting: deque[Future[T]] = deque()
+        remaining = iter(calls)
+        with ThreadPoolExecutor(self.share.n_threads, thread_name_prefix="scanpy-oom") as pool:
+            try:
+                while True:
+                    while len(waiting) < self.share.n_tasks and (call := next(remaining, None)) is not None:
+                        waiting.append(pool.submit(function, *call))
+                    if not waiting:
+                        return
+                    yield waiting.popleft().result()
+            finally:
+                # where nothing went wrong nothing is left to stop
+                self.stop.set()
+                for future in waiting:
+                    future.cancel()
+
+
+def make_pass(requests: Sequence[Request], policy: CachePolicy) -> Pass:
+    """Return a pass on the device of the settings, or on the CPU where that does not cover it."""
+    if settings.device == "cpu":
+        return Pass(requests, policy)
+    from .device.executor import pass_on_device
+
+    return pass_on_device(requests, policy)
+
+
+def _in_one_go(requests: Sequence[Request], policy: CachePolicy) -> tuple[Pass, Results]:
+    """Go through the rows once."""
+    this = make_pass(requests, policy)
+    return this, this.results(this.run())
+
+
+def _by_columns(requests: Sequence[Request], policy: CachePolicy) -> tuple[Pass, Results]:
+    """Go through the columns of a column-compressed source, some at a time, and join what comes out."""
+    (request,) = requests
+    for reduction in request.reductions:
+        reduction.prepare(request.matrix)  # refuses what will not fit in the end
+    n_blocks = largest = 0
+    parts = []
+    for part in column_parts(request.matrix, COLUMN_ENTRIES):
+        this, results = _in_one_go([Request(part, request.reductions)], policy)
+        n_blocks, largest = n_blocks + this.n_blocks, max(largest, this.largest_block)
+        parts.append(results[0])
+    this.n_blocks, this.largest_block = n_blocks, largest
+    return this, [[r.join(list(part)) for r, part in zip(request.reductions, zip(*parts, strict=True), strict=True)]]
+
+
+class LocalExecutor:
+    """Makes passes in this process: on threads, or on the device of the settings."""
+
+    def run(self, step: Step) -> Results:
+        """Make a pass."""
+        requests, lead = step.requests, step.requests[0].matrix
+        if step.is_turn:
+            copy_for_loop([request.matrix for request in requests], self._run_alone, cache=step.cache)
+        bytes_before, started = lead.source.bytes_read, time.perf_counter()
+        reductions = [reduction for request in requests for reduction in request.reductions]
+        gene_major = len(requests) == 1 and reads_by_columns(lead) and all(r.by_columns for r in reductions)
+        gene_major = gene_major or any(r.needs_columns for r in reductions)
+        this: Pass | None = None
+
+        def give_back() -> None:
+            if this is None or not this.reader.at_hand:
+                return_freed_memory()
+
+        with ExitStack() as stack:
+            stack.callback(give_back)
+            stack.enter_context(announce_compilation())
+            make_ready()
+            if any(reduction.uses_blas for reduction in reductions):
+                stack.enter_context(one_blas_thread())
+            this, results = (_by_columns if gene_major else _in_one_go)(requests, CachePolicy(step.cache, step.reuse))
+        _take_note(this, requests, lead.source.bytes_read - bytes_before, time.perf_counter() - started)
+        for request in requests:
+            report_zero_rows(request.matrix)
+        return results
+
+    def _run_alone(self, matrix: OOMMatrix, reduction: Reduction) -> Any:
+        return self.run(Step([Request(matrix, [reduction])], is_turn=False))[0][0]
+
+
+def _take_note(this: Pass, requests: Sequence[Request], nbytes: int, seconds: float) -> None:
+    """Record a pass that was made, and which rows it has fetched from the file."""
+    lead = requests[0].matrix
+    if this.reader.at_hand:  # nothing was passed over
+        return
+    if lead.selection.rows is not None and lead.selection.rows.size and isinstance(this.reader, SourceReader):
+        lead.copies.loop.add(*edges(lead.selection.rows), nbytes)
+    pass_log.add(
+        pass_log.PassRecord(
+            location=lead.source.location,
+            reductions=tuple(type(r).__name__ for request in requests for r in request.reductions),
+            n_rows=this.partition.n_rows,
+            n_blocks=this.n_blocks,
+            bytes_read=nbytes,
+            seconds=seconds,
+            peak_buffer=this.share.n_threads * this.largest_block + this.share.partials_nbytes,
+            device=this.device,
+            why_not_on_device=this.why_not_on_device,
+        )
+    )

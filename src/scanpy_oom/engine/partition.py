@@ -1,0 +1,129 @@
+"""The partition of rows into tasks, and of tasks into blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .budget import LARGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ..matrix.selection import Selection
+    from .reader import Reader
+
+__all__ = ["Partition", "Rows"]
+
+N_TASKS, N_LARGE_TASKS = 64, 16
+"""Tasks of a pass, and of one whose partial results are large: each has one to be filled and merged."""
+
+SMALLEST_TASK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows that are read together, in the order of the source.
+
+    Parameters
+    ----------
+    first
+        Number of the first of them, among all rows of the matrix in the order of the source.
+    positions
+        Their positions in the matrix.
+    source_rows
+        `(n_rows,)`: their numbers in the source, not decreasing.
+    """
+
+    first: int
+    positions: slice | NDArray[np.intp]
+    source_rows: NDArray[np.intp]
+
+
+class Partition:
+    """Tasks and blocks of a pass over the rows of a selection.
+
+    A task is a run of rows whose length depends on their number and on what is computed: each fills a partial
+    result, and these are merged in order, so that results depend neither on the number of threads nor on the memory
+    limit. A block is a run of rows within a task that is small enough for memory.
+
+    Parameters
+    ----------
+    reader
+        What is read.
+    selection
+        Which rows of the source.
+    entries
+        Entries that a block may hold; a row with more is a block of its own.
+    least_entries
+        Entries that a row counts for at least: what it has once it is transformed, or what else is held for it.
+    """
+
+    def __init__(self, reader: Reader, selection: Selection, entries: int, least_entries: int = 0) -> None:
+        self._least_entries = least_entries
+        self.entries = entries
+        self.n_rows = selection.shape[0]
+        self._reader = reader
+        self._order: NDArray[np.intp] | None = None
+        self._sorted: NDArray[np.intp] | None = selection.rows
+        if selection.rows is not None and (np.diff(selection.rows) < 0).any():
+            self._order = np.argsort(selection.rows, kind="stable")
+            self._sorted = selection.rows[self._order]
+
+    @property
+    def rows(self) -> NDArray[np.intp] | None:
+        """Rows of the source, ascending; None for all."""
+        return self._sorted
+
+    @property
+    def repeats_rows(self) -> bool:
+        """Whether a row comes more than once."""
+        return self._sorted is not None and bool((np.diff(self._sorted) == 0).any())
+
+    def longest(self) -> int:
+        """Return the entries of the row that stores most."""
+        most = 0
+        for start, stop in self.tasks():
+            rows = np.arange(start, stop, dtype=np.intp) if self._sorted is None else self._sorted[start:stop]
+            most = max(most, int(self._reader.sizes(rows).max(initial=0)))
+        return most
+
+    def tasks(self, partial_nbytes: int = 0) -> list[tuple[int, int]]:
+        """Return the start and stop of each task, in rows sorted as in the source.
+
+        Parameters
+        ----------
+        partial_nbytes
+            Bytes of the partial results of a task.
+        """
+        n_tasks = N_TASKS if partial_nbytes < LARGE else N_LARGE_TASKS
+        step = max(SMALLEST_TASK, -(-self.n_rows // n_tasks))
+        return [(start, min(start + step, self.n_rows)) for start in range(0, self.n_rows, step)]
+
+    def blocks(self, start: int, stop: int) -> Iterator[Rows]:
+        """Yield the blocks of the task from `start` to `stop`."""
+        rows = np.arange(start, stop, dtype=np.intp) if self._sorted is None else self._sorted[start:stop]
+        ends = np.cumsum(np.maximum(self._reader.sizes(rows), self._least_entries))
+        cuts = self._cuts(rows)
+        first = 0
+        while first < rows.size:
+            done = ends[first - 1] if first else 0
+            last = max(int(np.searchsorted(ends, done + self.entries, side="right")), first + 1)
+            cut = int(cuts[np.searchsorted(cuts, last, side="right") - 1])
+            last = cut if cut > first else last
+            positions: slice | NDArray[np.intp] = slice(start + first, start + last)
+            if self._order is not None:
+                positions = self._order[positions]
+            yield Rows(start + first, positions, rows[first:last])
+            first = last
+
+    def _cuts(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return where blocks had best end, for nothing to be decoded twice; 0 and the number of rows among them."""
+        pieces = self._reader.pieces(rows)
+        if pieces is None:
+            return np.arange(rows.size + 1)
+        return np.concatenate([[0], np.flatnonzero(np.diff(pieces)) + 1, [rows.size]])

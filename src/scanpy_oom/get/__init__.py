@@ -1,1 +1,0 @@
-"""Overrides of ``scanpy.get``, in files named as scanpy names its own."""

@@ -1,1 +1,0 @@
-"""Overrides of ``scanpy.pp``, in files named as scanpy names its own."""

@@ -1,0 +1,4 @@
+"""Questions about a whole matrix, answered by passes.
+
+Modules here import `engine`, `reductions` and `matrix`.
+"""

@@ -1,1 +1,0 @@
-"""Overrides of ``scanpy.tl``, in files named as scanpy names its own."""
