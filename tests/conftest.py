@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +32,13 @@ def _all_is_imported() -> None:
             parts = path.relative_to(package.parent).with_suffix("").parts
             if "device" not in parts:  # which asks for CuPy
                 import_module(".".join(parts).removesuffix(".__init__"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collect_what_is_new_alone(_all_is_imported: None) -> None:
+    """Spare what is there already from the garbage collector: modules and compiled functions are a million objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

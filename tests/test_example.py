@@ -41,6 +41,7 @@ def results(root: Path, pbmc3k: Path, tmp_path_factory: pytest.TempPathFactory) 
         return dict(zip(RUNS, pool.map(run, RUNS), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["argument", "unchanged"])
 def test_results_are_those_in_memory(results: dict[str, Path], run: str) -> None:
     checks = compare_results(results["memory"] / "result.h5ad", results[run] / "result.h5ad", "leiden")

@@ -21,6 +21,8 @@ from scanpy_oom.bench.backends import BACKENDS
 from scanpy_oom.bench.recipe import STEPS
 from scanpy_oom.bench.results import Results
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--cells", "400,800", "--genes", "2600"]
 QUICK = "read,qc,filter,normalize,log1p,hvg,subset,scale,pca,t-test,write"
 INSTALLED = [name for name, backend in BACKENDS.items() if backend.is_installed]
@@ -249,7 +251,6 @@ def test_a_step_that_fails_is_a_row_and_the_others_go_on(tmp_path: Path, counts:
     assert "KeyError" in run.failures[0].reason
 
 
-@pytest.mark.slow
 def test_all_steps_to_the_plots_run_out_of_memory(counts: Path, tmp_path: Path) -> None:
     done = bench(counts, "--backends", "oom", "--memory-limit", "500 MB", "--out", tmp_path, cold=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--cells", "2000", "--genes", "2500", "--runs", "1"]
 
 LEAK = """

@@ -46,6 +46,7 @@ def test_the_place_is_that_when_it_started(script: Path, h5ad: Path, tmp_path: P
     assert (tmp_path / "out.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["def f(): raise ValueError('x')\nf()", "sys.exit(7)", "sys.exit('no')", "1 / 0"])
 def test_a_script_that_fails_has_its_report_and_fails_as_ever(
     end: str, script: Path, h5ad: Path, tmp_path: Path

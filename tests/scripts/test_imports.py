@@ -102,6 +102,7 @@ pickle.dump([outcome(None), outcome("oom")], open(sys.argv[2], "wb"))
 ORDERS = {"before scanpy": NAMES + SCANPY, "after scanpy": SCANPY + NAMES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csr", "csc"])
 @pytest.mark.parametrize("order", ORDERS)
 def test_names_that_are_imported_by_name_work_on_a_matrix_on_disk(order: str, kind: str, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def _sum(path: Path, rounds: int) -> float:
     return sums[0]
 
 
+@pytest.mark.slow
 def test_processes_and_threads_read_at_once(path, matrix):
     context = multiprocessing.get_context("spawn")
     with context.Pool(3) as pool:
@@ -273,6 +274,7 @@ WITHOUT_PREAD = """
 """
 
 
+@pytest.mark.slow
 def test_without_reads_from_a_place_all_is_read_by_h5py(path):
     with h5py.File(path, "a") as h5:
         dense = ad.io.read_elem(h5["X"]).toarray()

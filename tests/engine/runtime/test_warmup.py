@@ -12,6 +12,7 @@ from scanpy_oom.engine.runtime.warmup import _unnoticed_by_collector
 @pytest.fixture
 def _collector_as_it_was():
     was_enabled = gc.isenabled()
+    gc.unfreeze()
     yield
     gc.unfreeze()
     (gc.enable if was_enabled else gc.disable)()
