@@ -16,15 +16,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "axis_statistics",
+    "chebyshev_step",
+    "column_steps",
+    "connected_components",
+    "degrees",
     "gram",
     "group_moments",
+    "is_increasing",
+    "keep_nearest",
     "look_up",
+    "marked_among_nearest",
     "move_vertices",
     "pearson_residuals",
     "rank_sums",
     "select_columns",
     "sort_columns",
+    "subtract_columns",
     "top_row_sums",
+    "unpaired_entries",
     "uses",
 ]
 
@@ -40,6 +49,31 @@ def sort_columns(block: sparse.csr_matrix) -> sparse.csr_matrix:
         (np.arange(block.nnz), block.indices, np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)))
     )
     return sparse.csr_matrix((block.data[order], block.indices[order], block.indptr), shape=block.shape)
+
+
+def is_increasing(indptr: NDArray[np.integer], indices: NDArray[np.integer]) -> bool:
+    """Return whether each column of a row is larger than the one before it."""
+    return all((np.diff(indices[start:stop]) > 0).all() for start, stop in pairwise(indptr))
+
+
+def column_steps(
+    values: NDArray[np.float64],
+    indices: NDArray[np.integer],
+    steps: list[tuple[str, NDArray[np.float64], bool]],
+) -> NDArray[np.float64]:
+    """Ufuncs of values and an operand of their column, one after the other; each may round to single precision."""
+    with np.errstate(all="ignore"):
+        for ufunc, operand, single in steps:
+            values = getattr(np, ufunc)(values, operand[indices])
+            values = values.astype(np.float32).astype(np.float64) if single else values
+    return values
+
+
+def subtract_columns(
+    values: NDArray[np.float64], indices: NDArray[np.integer], operand: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Values less a number of their column."""
+    return values - operand[indices]
 
 
 def look_up(values: NDArray[np.float64], rows: NDArray[np.intp], table: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -162,6 +196,54 @@ def pearson_residuals(
     mu = np.outer(cells, genes) / np.asarray(grand_total, dtype=dtype)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (values - mu) / np.sqrt(mu + mu**2 / np.asarray(theta, dtype=dtype))
+
+
+def keep_nearest(candidates: NDArray[np.floating], k: int) -> NDArray[np.floating]:
+    """The `k` smallest distances of each row, in order."""
+    return np.sort(candidates, axis=1)[:, :k]
+
+
+def marked_among_nearest(
+    candidates: NDArray[np.floating], marked: NDArray[np.bool_], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each row's `k` nearest, how many are marked at least, and at most: they differ if some are equally far."""
+    fewest, most = (np.lexsort((np.broadcast_to(last, candidates.shape), candidates)) for last in (marked, ~marked))
+    return marked[fewest[:, :k]].sum(axis=1), marked[most[:, :k]].sum(axis=1)
+
+
+def connected_components(adjacency: sparse.coo_matrix, least: float) -> tuple[int, NDArray[np.int32]]:
+    """Number of components, and that of each vertex; an edge of little weight is none, others lead both ways."""
+    counts = adjacency.data >= least
+    entries = adjacency.data[counts], (adjacency.row[counts], adjacency.col[counts])
+    return sparse.csgraph.connected_components(sparse.csr_matrix(entries, shape=adjacency.shape), directed=False)
+
+
+def unpaired_entries(
+    stored: NDArray[np.bool_], weights: NDArray[np.floating], rows: slice, tolerance: float
+) -> tuple[int, int]:
+    """Entries above the diagonal without a mirror image of nearly their weight; those above less those below it."""
+    alike = stored.T & (abs(weights.T - weights) <= tolerance * abs(weights))
+    above, below = np.triu(stored, 1)[rows], np.tril(stored, -1)[rows]
+    return int((above & ~alike[rows]).sum()), int(above.sum()) - int(below.sum())
+
+
+def degrees(weights: NDArray[np.floating], least: float) -> NDArray[np.float64]:
+    """Sums of weights by row, without those below `least`."""
+    return np.where(weights >= least, weights, 0).sum(axis=1, dtype=np.float64)
+
+
+def chebyshev_step(
+    weights: NDArray[np.floating],
+    least: float,
+    vectors: NDArray[np.float64],
+    before: NDArray[np.float64],
+    coefficients: tuple[float, float, float],
+) -> NDArray[np.float64]:
+    """p * P @ vectors + q * vectors + r * before, where P are weights divided by the sum of their row."""
+    p, q, r = coefficients
+    sums = degrees(weights, least)[:, None]
+    products = np.where(weights >= least, weights, 0) @ vectors
+    return p * np.divide(products, sums, out=np.zeros_like(products), where=sums > 0) + q * vectors + r * before
 
 
 def move_vertices(

@@ -43,6 +43,7 @@ def last_call():
     return scanpy_oom.report().calls[-1]
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "arguments",
@@ -54,7 +55,8 @@ def last_call():
     ],
     ids=str,
 )
-def test_graphs_are_those_of_scanpy(arguments, dtype):
+def test_graphs_are_those_of_scanpy(arguments, dtype, n_jobs, monkeypatch):
+    monkeypatch.setattr(sc.settings, "n_jobs", n_jobs)
     adata = cells(dtype=dtype)
     arguments = {"method": "gauss"} | arguments
     want, found = by_scanpy(adata, **arguments), sc.pp.neighbors(adata, copy=True, **arguments)

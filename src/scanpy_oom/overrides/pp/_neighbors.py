@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scanpy as sc
 from scanpy import logging as logg
 from sklearn.metrics import pairwise_distances
 
@@ -135,8 +136,10 @@ def _dtype(x: NDArray[np.number] | OOMMatrix, metric: str) -> type[np.floating]:
     """Return the precision of scanpy's distances."""
     if metric == "euclidean":
         single = isinstance(x, OOMMatrix) and not x.is_dense and x.dtype == np.float32
-    else:  # of few cells it asks scikit-learn, whose versions differ
-        single = x.shape[0] < FEW and pairwise_distances(np.eye(2, dtype=x.dtype), metric=metric).dtype == np.float32
+    else:  # of few cells it asks scikit-learn, whose versions differ, and which has others for several threads
+        probe = np.eye(2, dtype=x.dtype)
+        distances = pairwise_distances(probe, metric=metric, n_jobs=sc.settings.n_jobs)
+        single = x.shape[0] < FEW and distances.dtype == np.float32
     return np.float32 if single else np.float64
 
 
