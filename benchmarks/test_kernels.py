@@ -8,6 +8,8 @@ from scipy import sparse
 
 from scanpy_oom import kernels
 
+from .graph_cases import GRAPH_CASES, GraphCases
+
 N_GENES, N_VARIABLE, K = 20_000, 2_000, 50
 CASES = {}
 
@@ -49,7 +51,7 @@ def group_table_sums(b):
 def group_welford(b):
     shape = (b.n_groups, N_GENES)
     found, mean, m2 = np.zeros((2, *shape), dtype=np.int64), np.zeros(shape), np.zeros(shape)
-    return lambda: kernels.group_welford(*b.block, b.codes, False, found, mean, m2)
+    return lambda: kernels.group_welford(*b.block, b.codes, found, mean, m2)
 
 
 @case
@@ -325,14 +327,27 @@ def blocks(block, variable, codes):
     return Blocks(block, variable, codes)
 
 
+@pytest.fixture(scope="module")
+def graphs():
+    return GraphCases()
+
+
+def measure(call, n_entries, benchmark):
+    call()  # compiles
+    benchmark.extra_info["entries"] = n_entries
+    benchmark.pedantic(call, rounds=5, iterations=1)
+
+
 def test_every_kernel_is_measured():
     found = [name for name in kernels.__all__ if callable(getattr(kernels, name))]
-    assert sorted(CASES) == sorted(found)
+    assert sorted([*CASES, *GRAPH_CASES]) == sorted(found)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_kernel(name, blocks, benchmark):
-    call = CASES[name](blocks)
-    call()  # compiles
-    benchmark.extra_info["entries"] = int(blocks.block[1].size)
-    benchmark.pedantic(call, rounds=5, iterations=1)
+    measure(CASES[name](blocks), int(blocks.block[1].size), benchmark)
+
+
+@pytest.mark.parametrize("name", sorted(GRAPH_CASES))
+def test_graph_kernel(name, graphs, benchmark):
+    measure(GRAPH_CASES[name](graphs), graphs.n_entries, benchmark)
