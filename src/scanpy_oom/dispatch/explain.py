@@ -21,6 +21,7 @@ from ..settings import format_bytes, settings
 from . import slots
 from .apart import Apart, as_it_was
 from .arguments import bind
+from .estimates import in_words
 from .patching.patch import scanpys
 from .plugins.manager import overrides
 from .resolve import matrices_used, prepared, used_instead
@@ -77,7 +78,8 @@ def explain(adata: AnnData, name: str, args: Sequence[object], arguments: dict[s
         used = matrices_used(override, bound.arguments)
         if not used:
             reason = used_instead(override, bound.arguments) or "what it uses is in memory"
-            return Explanation(f"sc.{name}", "scanpy as it is", reason)
+            costs = in_words(name, bound.arguments)
+            return Explanation(f"sc.{name}", "scanpy as it is", "; ".join(filter(None, (reason, costs))))
         try:
             return _out_of_memory_plan(override, bound, used)
         except UnsupportedOutOfMemory as error:

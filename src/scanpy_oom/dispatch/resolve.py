@@ -19,6 +19,7 @@ from ..settings import settings
 from . import slots
 from . import uses as rules
 from .arguments import bind, for_override, unread
+from .estimates import advise
 from .fallback import Fallback, in_memory
 from .patching.imports import forget_unfinished
 from .plugins.manager import overrides
@@ -84,6 +85,7 @@ def look(function: Function, name: str, args: Args, kwargs: Kwargs) -> Call | No
         return call
     used = matrices_used(override, bound.arguments)
     if not used:
+        advise(name, bound.arguments)
         return Call(name, used_instead(override, bound.arguments) or _in_memory_since(args, kwargs, None))
     call = Call(name, " and ".join(slots.attribute(item.slot) for item in used) + " is on disk", used)
     call.advice = override.advice
