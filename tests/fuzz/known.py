@@ -25,17 +25,7 @@ _NUMBERS = re.compile(rf"[ (]{_NUMBER} vs {_NUMBER}$")
 
 
 class Known(NamedTuple):
-    """A kind of difference that is meant.
-
-    Parameters
-    ----------
-    name
-        What it is about.
-    condition
-        Whether what was found is of this kind, and nothing but that.
-    reason
-        Why it is meant, in a sentence.
-    """
+    """A difference that is meant: what it is about, whether a find is nothing but that, and why, in a sentence."""
 
     name: str
     condition: Callable[[Find], bool]
@@ -63,6 +53,7 @@ def _described(x: Any) -> str:
             words.append("repeated")
         if np.any((np.diff(x.indices) < 0) & (np.diff(major) == 0)):
             words.append("unsorted")
+        words += [f"stored zeros among {x.shape[1]}"] if (x.data == 0).any() else []
     values = x.data if sparse.issparse(x) else x
     words += [word for word, is_so in (("nan", np.isnan), ("inf", np.isinf)) if is_so(values).any()]
     for word, number in _even_columns(x).items():
@@ -90,17 +81,14 @@ def described(adata: Any) -> dict[str, str]:
 
 
 def _calls(find: Find, pattern: str) -> bool:
-    """Tell whether the call matches."""
     return re.search(pattern, find["op"]) is not None
 
 
 def _all(find: Find, pattern: str) -> bool:
-    """Tell whether all that differs matches."""
     return all(re.match(pattern, text) for text in find["diffs"])
 
 
 def _any(find: Find, pattern: str) -> bool:
-    """Tell whether something that differs, or an error, matches."""
     return any(re.search(pattern, text) for text in find["diffs"])
 
 
@@ -151,9 +139,7 @@ def _divides_by_rounding(find: Find) -> bool:
     if even != "rounding" and (any(columns) or "matrices" not in find):
         return all(match is not None for match in found)  # of the priors, which are over all genes
     shares = [sum(int(n) / int(m) for n, m in each) for each in columns]
-    small = (
-        r"\w+\.var\[std.*\]: (\d+)/(\d+) .*(?:nan|e-\d+)\)? vs .*(?:nan|e-\d+)\)?$"  # of which the rest is no number
-    )
+    small = r"\w+\.var\[std.*\]: (\d+)/(\d+) .*(?:nan|e-\d+)\)? vs .*(?:nan|e-\d+)\)?$"
     shares += [int(match[1]) / int(match[2]) for text in find["diffs"] if (match := re.match(small, text))]
     share = max(shares, default=0 if "matrices" in find else 0.1)
     return all(match is not None and int(match[1]) <= share * int(match[2]) for match in found)
@@ -205,7 +191,7 @@ def _is_stored_oddly(find: Find) -> bool:
 
 
 def _writes_through(find: Find) -> bool:
-    first, *others = find["diffs"]  # a call before has failed, of which scanpy copied the view
+    first, *others = find["diffs"]
     to_copy = _calls(find, r"^adata\.X = ") and all(text.startswith("adata.X: format") for text in others)
     has_failed = first == "adata: is_view False vs True" and (to_copy or not others)
     of_slice = _calls(find, r"\.pp\.\w+\(adata\.X") and any(re.search(r"= adata\[", code) for code in find["hist"])
@@ -230,8 +216,20 @@ def _is_of_odd_types(find: Find) -> bool:
     return _any(find, both.get(find["kind"], "^$"))
 
 
+def _has_dropped_zeros(find: Find) -> bool:
+    """Tell so of zeros that QC has dropped in memory before it failed, as there are not as many genes as it counts."""
+    calls = [code for code in find["hist"][:-1] if "calculate_qc_metrics(" in code]
+    tops = [re.search(r"percent_top=(?:[(\[](.*?)[)\]]|None)", code) for code in calls]
+    most = max((int(n) for top in tops for n in re.findall(r"\d+", "500" if top is None else top[1] or "")), default=0)
+    genes = re.findall(r"stored zeros among (\d+)", " ".join(_of_data(find).values()))
+    zeros = r"(adata|out)\.(X|layers\[\w+\]): .*: np\.float\d+\(-?0\.0\) vs np\.float\d+\(nan\)$"
+    return find["kind"] == "values" and any(most > int(n) for n in genes) and _all(find, zeros)
+
+
 def _is_scanpys_own(find: Find) -> bool:
     """Tell so by what memory was changed to: the same."""
+    if _has_dropped_zeros(find):
+        return True
     first = set(re.findall(r"adata\.(obsp|uns)\[", find["op"].partition("; out =")[0]))
     of_line = "; out =" in find["op"] and _all(find, rf"adata\.({'|'.join(first)})\b|\(err |memory changed too")
     memory = "".join(text for text in find["diffs"] if text.startswith("memory changed too"))
@@ -383,7 +381,7 @@ KNOWN = (
         "what scanpy leaves behind when it fails",
         _is_scanpys_own,
         "Data that were brought into memory are scanpy's own affair, and of two statements in a line the first has "
-        "done its work where the second fails.",
+        "done its work where the second fails. QC that fails has dropped stored zeros in memory.",
     ),
     Known(
         "arrays that are read-only",
