@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from scanpy_oom.bench.agreement import canonical_correlation, compare, smallest_correlation
+from scanpy_oom.bench.agreement import canonical_correlation, compare, layout_quality, recall, smallest_correlation
 from scanpy_oom.bench.atlas import write_atlas
 from scanpy_oom.bench.figures.scaling import _short, exponent, fit_exponents
 from scanpy_oom.bench.recipe import NEEDS, STEPS, Recipe, parse_steps, waiting_for
@@ -176,6 +176,27 @@ def test_cells_of_one_name_are_told_apart_by_their_order(tmp_path: Path) -> None
     assert record.components == pytest.approx(1)
 
 
+def test_neighbours_are_held_against_all_and_layouts_against_their_components(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4))
+    some = np.array([3, 50, 200])
+    true = np.argsort(np.linalg.norm(x[some, None] - x[None], axis=2), axis=1)[:, 1:7]
+    assert recall(x, some, true) == 1
+    assert recall(x, some, np.where(np.arange(6) < 3, true, -1)) == 1, "those that are not there count for nothing"
+    assert recall(x, some, np.where(np.arange(6) < 3, true, (true + 1) % 300)) < 0.7
+    assert recall(x, some, np.full((3, 6), -1)) == 1
+    same, other = layout_quality(x, x[:, :4] * 2), layout_quality(x, rng.normal(size=(300, 2)))
+    assert same == (1, 1)
+    assert other[0] < 0.6
+    assert other[1] < 0.2
+    files = {name: tmp_path / f"{name}.npz" for name in ("memory", "oom")}
+    names = np.arange(300).astype(str)
+    np.savez(files["memory"], cells=names, pca=x, umap=x[:, :2])
+    np.savez(files["oom"], cells=names, pca=x, umap=x[:, :2], some=some, neighbors=true)
+    record = compare("d", "oom", "memory", files)
+    assert (record.recall, record.trustworthiness, record.preservation) == (1, 1, 1)
+
+
 def test_what_no_backend_has_found_does_not_agree(tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.npz" for name in ("memory", "oom")}
     for file in files.values():
@@ -183,7 +204,7 @@ def test_what_no_backend_has_found_does_not_agree(tmp_path: Path) -> None:
     results = results_of(run_of({"read": 1}), run_of({"read": 1}, "memory"))
     results.agreement = [compare("d", "oom", "memory", files)]
     assert results.agreement[0].genes is None
-    assert "| scanpy-oom | 100.00% | – | – | – | – |" in format_totals(results, results.datasets[0])
+    assert "| scanpy-oom | 100.00% | – | – | – | – | – | – | – |" in format_totals(results, results.datasets[0])
 
 
 # -- processes

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from sklearn.manifold import trustworthiness
 from sklearn.metrics import adjusted_rand_score
+from sklearn.neighbors import NearestNeighbors
 
 from .results import Agreement
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["compare"]
+
+SAMPLE = 4000
+"""Points of a layout that are looked at."""
 
 
 def compare(dataset: str, backend: str, reference: str, files: Mapping[str, Path]) -> Agreement:
@@ -43,7 +48,31 @@ def compare(dataset: str, backend: str, reference: str, files: Mapping[str, Path
             record.components, record.subspace = smallest_correlation(x, y), canonical_correlation(x, y)
         if "clusters" in a and "clusters" in b and left.size:
             record.clusters = float(adjusted_rand_score(a["clusters"][left], b["clusters"][right]))
+        if "pca" in b and "neighbors" in b:
+            record.recall = recall(b["pca"], b["some"], b["neighbors"])
+        if all("umap" in found and "pca" in found for found in (a, b)):
+            theirs, ours = (layout_quality(found["pca"], found["umap"]) for found in (a, b))
+            record.trustworthiness, record.preservation = ours[0] / theirs[0], ours[1] / theirs[1]
     return record
+
+
+def recall(points: NDArray[np.floating], some: NDArray[np.intp], found: NDArray[np.integer]) -> float:
+    """Return the part of the nearest neighbours of some points that were found, among as many as were found."""
+    true = NearestNeighbors(algorithm="brute").fit(points).kneighbors(points[some], found.shape[1] + 1, False)  # noqa: FBT003
+    hits, total = 0, 0
+    for cell, nearest, told in zip(some, true, found, strict=True):
+        others = nearest[nearest != cell][: np.count_nonzero(told >= 0)]
+        hits, total = hits + np.intersect1d(others, told).size, total + others.size
+    return hits / total if total else 1.0
+
+
+def layout_quality(points: NDArray[np.floating], layout: NDArray[np.floating]) -> tuple[float, float]:
+    """Return trustworthiness, and the part of nearest neighbours that a layout keeps, of some points."""
+    some = np.sort(np.random.default_rng(0).permutation(len(points))[:SAMPLE])
+    k = min(15, len(some) // 2 - 1)
+    sets = [NearestNeighbors(n_neighbors=k).fit(x[some]).kneighbors(return_distance=False) for x in (points, layout)]
+    kept = np.mean([np.intersect1d(one, other).size / k for one, other in zip(*sets, strict=True)])
+    return float(trustworthiness(points[some], layout[some], n_neighbors=k)), float(kept)
 
 
 def _numbered(names: NDArray[np.str_]) -> pd.MultiIndex:

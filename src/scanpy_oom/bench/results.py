@@ -170,6 +170,13 @@ class Agreement:
         Mean canonical correlation of the principal components, which does not mind their order and rotation.
     clusters
         Adjusted Rand index.
+    recall
+        Part of the nearest neighbours of some cells that were found, by the components of the backend itself.
+    trustworthiness
+        Of the layout, by the components of the backend itself, as a part of that of the reference (Venna and Kaski,
+        2006).
+    preservation
+        Part of the 15 nearest neighbours in the components that are so in the layout, as a part of the reference's.
     """
 
     dataset: str
@@ -180,6 +187,9 @@ class Agreement:
     components: float | None = None
     subspace: float | None = None
     clusters: float | None = None
+    recall: float | None = None
+    trustworthiness: float | None = None
+    preservation: float | None = None
 
 
 @dataclass

@@ -84,6 +84,7 @@ class Order:
         environment = {name: value for name, value in os.environ.items() if name != "SCANPY_OOM_DISABLE"}
         if not BACKENDS[self.backend].is_active:
             environment["SCANPY_OOM_DISABLE"] = "1"
+        environment |= BACKENDS[self.backend].environment
         if self.memory_limit is not None:
             environment["SCANPY_OOM_MEMORY_LIMIT"] = self.memory_limit
         if self.threads is not None:
@@ -98,7 +99,8 @@ def measure(order: Order, display: Display | None = None) -> Run:
     for left in ("result.npz", "result.h5ad", "written.h5ad"):  # of an earlier benchmark in the same folder
         (order.out / left).unlink(missing_ok=True)
     if not backend.is_installed:
-        reason = f"{backend.package} is not installed (pip install {backend.package})"
+        distribution = backend.distribution or backend.package
+        reason = f"{distribution} is not installed (pip install {distribution})"
         run.steps = [StepResult(step, "failed" if step == "read" else "skipped", reason=reason) for step in order.steps]
         return run
     order.out.mkdir(parents=True, exist_ok=True)

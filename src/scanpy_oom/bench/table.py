@@ -93,17 +93,22 @@ def _agreement(results: Results, dataset: Dataset) -> Iterator[str]:
             "components: least \\|r\\|",
             "components: subspace",
             "clusters: ARI",
+            "neighbours: recall",
+            "layout: trustworthiness",
+            "layout: neighbours kept",
         ]
         yield markdown_table(head, (_agreement_row(record) for record in found))
 
 
 def _agreement_row(record: Agreement) -> list[str]:
     numbers = (record.components, record.subspace, record.clusters)
+    shares = (record.recall, record.trustworthiness, record.preservation)
     return [
         BACKENDS[record.backend].label,
         f"{record.cells:.2%}",
         "–" if record.genes is None else f"{record.genes:.2%}",
         *("–" if number is None else f"{number:.6f}" for number in numbers),
+        *("–" if number is None else f"{number:.4f}" for number in shares),
     ]
 
 

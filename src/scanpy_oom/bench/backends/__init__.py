@@ -5,7 +5,7 @@ Modules here import the recipe, and the package that they measure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -23,19 +23,25 @@ class Backend:
     Attributes
     ----------
     name
-        As on the command line, and of the module.
+        As on the command line; the module has it with underscores.
     label
         As in tables and figures.
     package
         What must be installed for it beyond this package's own requirements.
     is_active
         Whether scanpy-oom is at work in it.
+    distribution
+        Name by which the package is installed, where it is another one.
+    environment
+        Variables of its process.
     """
 
     name: str
     label: str
     package: str | None = None
     is_active: bool = False
+    distribution: str | None = None
+    environment: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def is_installed(self) -> bool:
@@ -44,7 +50,7 @@ class Backend:
 
     def load(self) -> type[Workflow]:
         """Import what runs it."""
-        found: type[Workflow] = import_module(f".{self.name}", __name__).Workflow
+        found: type[Workflow] = import_module(f".{self.name.replace('-', '_')}", __name__).Workflow
         return found
 
 
@@ -53,7 +59,16 @@ BACKENDS = {
     for backend in (
         Backend("memory", "scanpy in memory"),
         Backend("oom", "scanpy-oom", is_active=True),
+        Backend(
+            "oom-fast",
+            "scanpy-oom, graph of its own",
+            is_active=True,
+            environment={"SCANPY_OOM_GRAPH": "fast"},
+        ),
         Backend("dask", "scanpy with Dask", "dask"),
         Backend("anndataoom", "anndataoom", "anndataoom"),
+        Backend("autozyme", "scanpy with autozyme", "autozyme", environment={"AUTOZYME_QUIET": "1"}),
+        Backend("crest", "CREST in memory", "crest", distribution="crest-sc"),
+        Backend("crest-disk", "CREST out of core", "crest", distribution="crest-sc"),
     )
 }

@@ -14,10 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from ..recipe import Recipe
     from ..run import Suffix
 
 __all__ = ["Workflow"]
+
+N_COMPARED = 2000
+"""Cells whose neighbours are compared with all others."""
 
 MARKERS = ["CD3D", "IL7R", "MS4A1", "CD8A", "NKG7", "CD14", "LYZ", "FCGR3A", "MS4A7", "FCER1A", "CST3", "PPBP"]
 """Genes that are plotted where they are present."""
@@ -144,6 +149,31 @@ class Workflow:
             found["pca"] = np.asarray(adata.obsm["X_pca"])
         if "leiden" in adata.obs:
             found["clusters"] = adata.obs["leiden"].to_numpy(dtype=str)
+        return found | self._of_graph(adata)
+
+    def _of_graph(self, data: Any) -> dict[str, Any]:
+        """Return the layout, and neighbours of some cells, the same ones of any backend."""
+        found: dict[str, Any] = {}
+        if "X_umap" in data.obsm:
+            found["umap"] = np.asarray(data.obsm["X_umap"])
+        if "X_pca" in data.obsm:
+            n = len(data.obsm["X_pca"])
+            some = np.sort(np.random.default_rng(0).permutation(n)[:N_COMPARED])
+            neighbors = self._neighbors_of(some)
+            if neighbors is not None:
+                found |= {"some": some, "neighbors": neighbors}
+        return found
+
+    def _neighbors_of(self, cells: NDArray[np.intp]) -> NDArray[np.int64] | None:
+        """Return the neighbours of cells, themselves not among them; -1 where there are no more."""
+        distances = self.adata.obsp.get("distances")
+        if distances is None:
+            return None
+        rows = [distances[cell].indices for cell in cells]
+        found = np.full((len(cells), self.recipe.n_neighbors), -1)
+        for row, (cell, indices) in zip(found, zip(cells, rows, strict=True), strict=True):
+            others = indices[indices != cell][: row.size]
+            row[: others.size] = others
         return found
 
     def notes(self) -> list[str]:

@@ -17,10 +17,28 @@ if TYPE_CHECKING:
 
 __all__ = ["COLORS", "FAINT", "INK", "MARKERS", "RULE", "letter", "megabytes", "new_figure", "save", "seconds", "style"]
 
-COLORS = {"memory": "#9AA1AB", "oom": "#0B6E8A", "dask": "#D99A2B", "anndataoom": "#A8425C"}
+COLORS = {
+    "memory": "#9AA1AB",
+    "oom": "#0B6E8A",
+    "oom-fast": "#4FB3CE",
+    "dask": "#D99A2B",
+    "anndataoom": "#A8425C",
+    "autozyme": "#5E6472",
+    "crest": "#6A994E",
+    "crest-disk": "#386641",
+}
 """Colours of the backends, which differ for the colour-blind and in grey."""
 
-MARKERS = {"memory": "s", "oom": "o", "dask": "D", "anndataoom": "^"}
+MARKERS = {
+    "memory": "s",
+    "oom": "o",
+    "oom-fast": "h",
+    "dask": "D",
+    "anndataoom": "^",
+    "autozyme": "v",
+    "crest": "P",
+    "crest-disk": "X",
+}
 INK, FAINT, RULE = "#22262B", "#6B727C", "#E7E9EC"
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
