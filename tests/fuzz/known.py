@@ -167,7 +167,8 @@ def _is_zero_but_for_rounding(find: Find) -> bool:
 def _is_half(find: Find) -> bool:
     """Tell so of numbers that are near, or of statistics that divide by their differences; one cell has none."""
     used, steps = " ".join(_used(find)), r"highly_variable_genes|filter_genes_dispersion|rank_genes|score_genes"
-    if "one row" in used and "float16" in used and _any(find, r"^IndexError: index -1 is out of bounds|var\[std\]"):
+    one = "one row" in used or any(re.search(r"= adata\[\[?-?\d+\]?[,\]]", code) for code in find["hist"])
+    if one and "float16" in used and _any(find, r"^IndexError: index -1 is out of bounds|var\[std\]"):
         return _calls(find, r"highly_variable_genes|pp\.scale")
     of = re.search("float16|bool", used) is not None and find["kind"] == "values"
     residuals = _calls(find, "pearson_residuals") and _any(find, r"dtype float16 vs float64$")
