@@ -25,11 +25,11 @@ def graphs(draw: st.DrawFn, *, whole: bool = False) -> tuple[sparse.coo_matrix, 
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     stored = rng.random((n, n)) < draw(st.sampled_from([0.0, 0.1, 0.4, 1.0]))
     sixteenths = rng.integers(-1, 17, (n, n))
-    weights = sixteenths / 16 if whole else sixteenths * rng.uniform(0.5, 1, (n, n))
-    if draw(st.booleans()):
-        stored, weights = np.triu(stored) | np.triu(stored).T, np.triu(weights) + np.triu(weights, 1).T
-        weights += draw(st.sampled_from([0, 0, 1 / 16])) * (rng.random((n, n)) < 0.1)
+    weights = sixteenths / 16 * (1 if whole else rng.uniform(0.5, 1, (n, n)))
     stored[rng.random(n) < 0.2] = False
+    if draw(st.booleans()):
+        stored, weights = stored & stored.T, np.triu(weights) + np.triu(weights, 1).T
+        weights += draw(st.sampled_from([0, 0, 1 / 16])) * (rng.random((n, n)) < 0.1)
     weights = weights.astype(draw(st.sampled_from([np.float32, np.float64])))
     rows, columns = np.nonzero(stored)
     order = np.lexsort((rng.random(rows.size), rows))
@@ -121,8 +121,8 @@ def test_chebyshev_step_equals_reference(graph, coefficients, part, seed):
     wide = vectors.astype(np.float64), before.astype(np.float64)
     want = reference.chebyshev_step(weights, least, *wide, coefficients)
     # In single precision the sum of n products is wrong by n roundings of its terms at most, that of their weights by
-    # n - 1; then there are a quotient, a product and two sums. The two other terms are rounded less often. In the
-    # reference all this is some 2**-29 of it, for which one rounding more is plenty.
+    # n - 1; then there are a quotient, a product and two sums. The two other terms are rounded less often. The same
+    # roundings in double precision, those of the reference, are less than one more in single precision.
     n_roundings = 2 * n + 4
     error = n_roundings * SINGLE / (1 - n_roundings * SINGLE)
     size = reference.chebyshev_step(weights, least, *map(np.abs, wide), np.abs(coefficients))

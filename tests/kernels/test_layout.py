@@ -50,11 +50,11 @@ def test_vertices_move_as_in_the_reference(n, dim, steps, epoch, rate, seed, dty
     positions = np.random.default_rng(seed).uniform(0, 10, (n, dim)).astype(np.float32)
     offset = steps - 1
     vertices = np.arange(offset, n, steps)
-    moved = np.zeros((vertices.size, dim), dtype=np.float32)
     arrays = adjacency.indptr, adjacency.indices, adjacency.data
     forces = tuple(partial(looked_up, table) for table in tables())
     expected = reference.move_vertices(adjacency, positions, vertices, epoch, seed, (0.3, rate), forces)
     for move in moves(dim):
+        moved = np.full((vertices.size, dim), np.nan, dtype=np.float32)
         for part in ((0, vertices.size // 2), (vertices.size // 2, vertices.size)):
             move(arrays, positions, moved, (offset, steps, *part), (epoch, np.uint64(seed)), (0.3, rate), tables(), 1.0)
         np.testing.assert_allclose(moved, expected.reshape(moved.shape), rtol=1e-3, atol=1e-3)

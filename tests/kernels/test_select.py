@@ -94,3 +94,19 @@ def test_count_before_equals_reference(data, n):
     out = np.empty(n + 1, dtype=np.int32)
     kernels.count_before(rows, out)
     np.testing.assert_array_equal(out, reference.count_before(rows, n))
+
+
+@given(
+    rows=st.lists(st.sets(st.integers(0, 40) | st.integers(0, 2**31 - 1), max_size=20).map(sorted), max_size=5),
+    repeats=st.booleans(),
+    data=st.data(),
+)
+def test_is_increasing_equals_reference(rows, repeats, data):
+    indptr = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    indices = np.array([column for row in rows for column in row], dtype=np.int32)
+    assert kernels.is_increasing(indptr, indices)
+    assert reference.is_increasing(indptr, indices)
+    if indices.size > 1:  # a column twice, or two exchanged: within a row, or where one ends
+        at = data.draw(st.integers(0, indices.size - 2))
+        indices[at : at + 2] = indices[[at, at]] if repeats else indices[[at + 1, at]]
+    assert kernels.is_increasing(indptr, indices) == reference.is_increasing(indptr, indices)

@@ -239,7 +239,7 @@ def chebyshev_step(
     before: NDArray[np.float64],
     coefficients: tuple[float, float, float],
 ) -> NDArray[np.float64]:
-    """p * P @ vectors + q * vectors + r * before, where P are weights divided by the sum of their row."""
+    """Return p * P @ vectors + q * vectors + r * before, where P are weights divided by the sum of their row."""
     p, q, r = coefficients
     sums = degrees(weights, least)[:, None]
     products = np.where(weights >= least, weights, 0) @ vectors
