@@ -120,7 +120,6 @@ def chebyshev_step(
     """
     indptr, indices, weights = graph
     p, q, r = np.float32(coefficients[0]), np.float32(coefficients[1]), np.float32(coefficients[2])
-    bound = np.float32(least)
     zero = np.float32(0)
     for k in range(rows.size):
         i = np.uint64(rows[k])
@@ -136,8 +135,7 @@ def chebyshev_step(
             zero,
         )  # so that they stay in registers
         for e in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
-            weight = np.float32(weights[e])
-            weight = weight if weight >= bound else zero
+            weight = np.float32(weights[e]) if weights[e] >= least else zero
             j = np.uint64(indices[e])
             total += weight
             s0 += weight * vectors[j, 0]
