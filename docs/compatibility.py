@@ -380,7 +380,7 @@ ROWS = (
         "key_added neighbors_key copy",
         "0; where neighbors are those of `X`: 1, into memory",
         f"{EXACT}; with `settings.graph = 'fast'` other coordinates, as of another seed, whose trustworthiness is at "
-        "least 0.99 of that of umap-learn's; they keep as many of the 30 nearest neighbours, and 0.98 of the 15",
+        "least 0.99 of that of umap-learn's, and which keep at least 0.99 as many of the 15 and 30 nearest neighbours",
     ),
     Row(
         "get.aggregate",

@@ -80,13 +80,21 @@ def test_layouts_of_real_cells_are_as_good_as_those_of_umap_learn(pbmc3k):
     adata = sc.read_h5ad(pbmc3k)
     sc.pp.normalize_total(adata, target_sum=1e4)
     sc.pp.log1p(adata)
-    sc.pp.highly_variable_genes(adata, n_top_genes=2000)
+    sc.pp.highly_variable_genes(adata, n_top_genes=2000, subset=True)
     sc.pp.pca(adata)
     sc.pp.neighbors(adata)
-    sc.tl.umap(adata)
-    points, theirs = adata.obsm["X_pca"], adata.obsm["X_umap"]
-    ours = layout(adata.obsp["connectivities"], n_epochs=None)
-    for k in (15, 30):
-        assert trustworthiness(points, ours, n_neighbors=k) > 0.99 * trustworthiness(points, theirs, n_neighbors=k)
-        # over seeds it is 0.98 to 0.99 at k = 15 and 1.00 at k = 30, and one seed is off by some 0.01
-        assert preservation(points, ours, k) > 0.96 * preservation(points, theirs, k)
+    points = adata.obsm["X_pca"]
+    measures = [
+        lambda x: trustworthiness(points, x, n_neighbors=15),
+        lambda x: trustworthiness(points, x, n_neighbors=30),
+        lambda x: preservation(points, x, 15),
+        lambda x: preservation(points, x, 30),
+    ]
+    theirs, ours = [], []
+    for seed in range(6):
+        sc.tl.umap(adata, random_state=seed)
+        theirs.append([measure(adata.obsm["X_umap"]) for measure in measures])
+        found = layout(adata.obsp["connectivities"], n_epochs=None, seed=seed)
+        ours.append([measure(found) for measure in measures])
+    of_mean = np.hypot(np.std(theirs, axis=0, ddof=1), np.std(ours, axis=0, ddof=1)) / np.sqrt(6)
+    assert (np.mean(ours, axis=0) > 0.99 * np.mean(theirs, axis=0) - 2 * of_mean).all()
