@@ -114,6 +114,17 @@ IN_ANY_ORDER = {
 }
 
 
+if has("pp.normalize_per_cell"):
+
+    def of_layer(adata):
+        adata.layers["l"] = adata.X.copy()
+        sc.pp.normalize_per_cell(adata, layers=["l"])
+        return adata.layers["l"]
+
+    IN_ANY_ORDER["normalize_per_cell of a layer"] = of_layer
+    IN_ANY_ORDER["normalize_per_cell of a copy"] = lambda a: sc.pp.normalize_per_cell(a.X, copy=True)
+
+
 @pytest.mark.parametrize("name", IN_ANY_ORDER)
 def test_an_array_keeps_the_order_of_its_bytes(name):
     x = counts(20, 9).toarray().astype(">f4")

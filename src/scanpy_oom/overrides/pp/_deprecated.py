@@ -116,7 +116,7 @@ def _normalize_layer(layer: Layer, after: float | None, min_counts: int) -> Laye
             _, counts = scanpy.pp.filter_cells(layer, min_counts=min_counts)
             return scanpy.pp.normalize_per_cell(layer, counts_per_cell_after=after, counts_per_cell=counts, copy=True)
     _, counts = _counted(layer, min_counts)
-    return _divide_rows(layer, counts, after)
+    return _with_order_of(layer, _divide_rows(layer, counts, after))
 
 
 def _normalize_matrix(
@@ -130,9 +130,16 @@ def _normalize_matrix(
         x, counts = x.select(rows=np.flatnonzero(subset)), number[subset]
     normalized = _divide_rows(x, counts, after)
     if copy:
-        return normalized
+        return _with_order_of(x, normalized)
     x.become(normalized)
     return None
+
+
+def _with_order_of(x: OOMMatrix, normalized: OOMMatrix) -> OOMMatrix:
+    """Return a copy of a matrix with other values: scanpy divides a copy in place, whose bytes keep their order."""
+    found = x.copy()
+    found.become(normalized)
+    return found
 
 
 def _divide_rows(x: OOMMatrix, counts: np.ndarray, after: float | None) -> OOMMatrix:
