@@ -151,7 +151,7 @@ def _as_stored(kind: type[Any], adjacency: Any, *, directed: bool) -> Any:
     """Build a graph with an edge for each value other than zero, as scanpy does by default."""
     graph = kind(directed=directed)
     graph.add_vertices(adjacency.shape[0])
-    graph.add_edges(_pairs(adjacency))
+    _add_edges(graph, _pairs(adjacency))
     kept = adjacency.data != 0
     return _weighted(graph, adjacency.data if kept.all() else adjacency.data[kept])
 
@@ -188,12 +188,23 @@ def _as_weighted_adjacency(kind: type[Any], adjacency: Any, *, directed: bool) -
     graph = kind(directed=directed)
     graph.add_vertices(n)
     blocks = range(0, len(rows), _BLOCK)
-    graph.add_edges(
+    pairs = (
         pair
         for at in blocks
         for pair in zip(rows[at : at + _BLOCK].tolist(), columns[at : at + _BLOCK].tolist(), strict=True)
     )
+    _add_edges(graph, pairs)
     return _weighted(graph, weights)
+
+
+def _add_edges(graph: Any, pairs: Iterator[tuple[int, int]]) -> None:
+    """Add edges as they are made, and raise what ends their making."""
+    try:
+        graph.add_edges(pairs)
+    except SystemError as error:  # igraph takes an iterator that raises for one that has ended
+        if error.__cause__ is None:
+            raise
+        raise error.__cause__ from None
 
 
 def _weighted(graph: Any, weights: NDArray[Any]) -> Any:
