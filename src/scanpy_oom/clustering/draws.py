@@ -24,7 +24,7 @@ class Draws:
         Where numbers come from.
     """
 
-    def __init__(self, source: np.random.RandomState | np.random.Generator) -> None:
+    def __init__(self, source: Any) -> None:
         self._source: Any = source
         is_old = isinstance(source, np.random.RandomState)
         self._bits = self._source.tomaxint if is_old else self._word

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import igraph
 import numpy as np
 
 from ..memory.ledger import ACCOUNTANT
@@ -15,6 +14,7 @@ from .draws import drawing_from
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import igraph
     from numpy.typing import NDArray
 
     from .graph import HalfGraph

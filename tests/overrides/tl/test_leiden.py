@@ -99,9 +99,9 @@ def test_a_matrix_is_taken_and_one_that_differs_by_direction(made):
         expected = theirs(made.copy(), adjacency=matrix, **IGRAPH)
         found, call = ours(made.copy(), adjacency=matrix, **IGRAPH)
         assert call.how == "out of memory"
-        assert found.uns["leiden"].get("modularity") == pytest.approx(
-            expected.uns["leiden"].get("modularity"), rel=0.05
-        )
+        assert adjusted_rand_score(found.obs["leiden"], expected.obs["leiden"]) > 0.5
+        if SCANPY_1_12:
+            assert found.uns["leiden"]["modularity"] == pytest.approx(expected.uns["leiden"]["modularity"], rel=0.02)
 
 
 def test_generators_draw_on_as_they_do_for_scanpy(made):
@@ -140,7 +140,10 @@ def partition(name):
 
 
 NOT_COVERED = {
-    "partition_type": (lambda: {"partition_type": partition("ModularityVertexPartition")}, "`partition_type` is given"),
+    "partition_type": (
+        lambda: {"partition_type": partition("ModularityVertexPartition"), "resolution": None},
+        "`partition_type` is given",
+    ),
     "directed": (lambda: {"directed": True}, "no directions"),
     "of leidenalg": (lambda: {"max_comm_size": 50}, "`max_comm_size` is given, which is an argument of leidenalg"),
     "distances": (lambda: {"obsp": "distances"}, "not the same in both directions"),

@@ -121,7 +121,7 @@ def leiden_resolutions(  # noqa: PLR0913
     UnsupportedOutOfMemory
         For `weights` and weights that are not positive: call :func:`scanpy.tl.leiden` instead.
     """
-    wanted = list(resolutions)
+    wanted: list[Any] = list(resolutions)
     keys = [f"{key_added}_{resolution}" for resolution in wanted]
     if len(set(keys)) < len(keys):
         msg = f"resolutions must differ from each other, not be {wanted}."
@@ -223,7 +223,7 @@ class _Part:
             names = natsorted(map(str, numbers))
             codes = np.empty(int(numbers[-1]) + 1, np.int64)
             codes[np.array(names, dtype=np.int64)] = np.arange(len(names))
-            adata.obs[key] = pd.Categorical.from_codes(codes[found.labels], categories=names)
+            adata.obs[key] = pd.Categorical.from_codes(codes[found.labels], categories=pd.Index(names))
         else:
             column, categories, rows = self.restricted
             groups = _scanpy.rename_groups(
