@@ -324,12 +324,12 @@ ROWS = (
         "partition_type neighbors_key obsp copy flavor clustering_args",
         "0",
         f"{EXACT}, cluster by cluster for each seed; the graph for igraph is built without a Python object an edge. "
-        "With `settings.graph = 'fast'` igraph gets one edge a pair of cells. With `flavor='igraph'` sums of weights may "
-        "be rounded otherwise; clusters were scanpy's in all trials. With leidenalg's flavor, scanpy's default, they are "
-        "igraph's, too: as good by the adjusted Rand index and by modularity as those of another seed, since both look "
-        "for the same modularity where the graph is the same in both directions. `directed=True`, `partition_type`, "
-        "`resolution=None` of leidenalg, its other arguments, `weights` of igraph, and weights that are not positive "
-        "are left to scanpy",
+        "With `settings.graph = 'fast'` igraph gets one edge a pair of cells. With `flavor='igraph'` sums of "
+        "weights may be rounded otherwise; clusters were scanpy's in all trials. With leidenalg's flavor, scanpy's "
+        "default, they are igraph's, too: as good by the adjusted Rand index and by modularity as those of another "
+        "seed, since both look for the same modularity where the graph is the same in both directions. "
+        "`directed=True`, `partition_type`, `resolution=None` of leidenalg, its other arguments, `weights` of "
+        "igraph, and weights that are not positive are left to scanpy",
     ),
     Row(
         "tl.louvain",
