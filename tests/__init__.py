@@ -2,4 +2,5 @@
 
 __main__: test_main.py
 errors: test_settings.py storage/test_refusal.py
+tl: overrides/tl/test_leiden.py
 """

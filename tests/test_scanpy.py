@@ -103,6 +103,7 @@ def workflow(adata: ad.AnnData) -> ad.AnnData:
     sc.pp.pca(adata, n_comps=5, svd_solver="randomized")
     scanpy_oom.settings.graph = "fast"
     sc.pp.neighbors(adata, 5, use_rep="X_pca", method="gauss")
+    sc.tl.leiden(adata, flavor="igraph", n_iterations=2, restrict_to=("kind", ["k0", "k1"]))
     scanpy_oom.settings.graph = "scanpy"
     sc.pl.highest_expr_genes(adata, n_top=3, layer="counts", show=False)
     return adata

@@ -10,6 +10,7 @@ from .report import report
 from .settings import settings
 
 if TYPE_CHECKING:
+    from . import tl
     from .dispatch.interop.anndataoom import from_anndataoom
     from .dispatch.patching.activation import disable, enable, load_ipython_extension, unload_ipython_extension
     from .dispatch.plugins.hookspecs import hookimpl
@@ -45,6 +46,7 @@ __all__ = [
     "read_h5ad",
     "report",
     "settings",
+    "tl",
     "to_oom",
     "unload_ipython_extension",
 ]
@@ -71,6 +73,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "tl":
+        return import_module(".tl", __name__)
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

@@ -59,6 +59,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     # arguments
     "check_use_raw": ("_utils:check_use_raw", "_utils:_check_use_raw"),
     "check_mask": ("get:_check_mask",),
+    "choose_graph": ("_utils:_choose_graph",),
     "choose_representation": ("tools._utils:_choose_representation_compat", "tools._utils:_choose_representation"),
     "draws_of_numpy": ("_utils.random:_if_legacy_apply_global",),
     "empty": ("_utils:_empty",),
@@ -107,6 +108,8 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "combine_categories": ("get._aggregated:_combine_categories",),
     "get_graph": ("metrics._common:_get_graph",),
     # graphs for igraph
+    "rename_groups": ("tools._utils_clustering:rename_groups",),
+    "restrict_adjacency": ("tools._utils_clustering:restrict_adjacency",),
     "graph_from_adjacency": ("_utils:get_igraph_from_adjacency",),
     "savefig_or_show": ("plotting.legacy._utils:savefig_or_show", "plotting._utils:savefig_or_show"),
 }

@@ -220,7 +220,7 @@ class Settings:
 
     @property
     def graph(self) -> Literal["scanpy", "fast"]:
-        """Who searches neighbours and what is computed from them.
+        """Who searches neighbours and what is computed from them: layouts and clusters.
 
         ``"scanpy"`` (the default): scanpy's own functions. ``"fast"``: functions of ours, on any AnnData, also one in
         memory. Their results are as good by a stated measure, and the same for any number of threads. Arguments that

@@ -107,6 +107,7 @@ BUILTIN = (
     _builtin("tl.dendrogram", "tl._dendrogram", rules.dendrogram),
     _builtin("tl.filter_rank_genes_groups", "tl._filter_rank_genes_groups", rules.filtered_genes),
     _builtin("tl.ingest", "tl._ingest", rules.x_of_all),
+    Override("tl.leiden", None, rules.nothing, fast="scanpy_oom.overrides.tl._leiden:leiden"),
     _builtin("tl.rank_genes_groups", "tl._rank_genes_groups", rules.raw_if_present),
     _builtin("tl.score_genes", "tl._score_genes", rules.raw_if_present),
     Override("tl.tsne", None, rules.representation, **_OF_X),

@@ -26,6 +26,7 @@ __all__ = [
     "every_layer",
     "filtered_genes",
     "neighbors_representation",
+    "nothing",
     "raw_if_present",
     "representation",
     "values",
@@ -49,6 +50,11 @@ def _data(arguments: Arguments) -> AnnData:
 
 def _is_annotated(data: object) -> bool:
     return hasattr(data, "layers")
+
+
+def nothing(arguments: Arguments) -> Iterator[Use]:
+    """Nothing: it works on the graph."""
+    yield from ()
 
 
 def x(arguments: Arguments) -> Iterator[Use]:

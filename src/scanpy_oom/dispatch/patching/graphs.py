@@ -105,7 +105,8 @@ class LeanGraph(igraph.Graph):
         """Return arguments with the array in the place of its name."""
         if args:
             self._give_weights()
-        if self._weights is None or kwargs.get("weights") != "weight":
+        by_name = isinstance(kwargs.get("weights"), str) and kwargs["weights"] == "weight"
+        if self._weights is None or not by_name:
             return kwargs
         return {**kwargs, "weights": self._weights}
 
@@ -120,7 +121,7 @@ class LeanGraph(igraph.Graph):
 
     def modularity(self, *args: Any, **kwargs: Any) -> Any:
         """Compute what :meth:`igraph.Graph.modularity` does."""
-        return super().modularity(*args, **self._with_array(args, kwargs))
+        return super().modularity(*args, **self._with_array(args[1:], kwargs))  # the first are clusters
 
 
 class _Edges(igraph.EdgeSeq):

@@ -1,0 +1,262 @@
+"""`sc.tl.leiden` with ``settings.graph = "fast"``, beside scanpy's own."""
+
+from __future__ import annotations
+
+import random
+import warnings
+
+import anndata as ad
+import igraph
+import numpy as np
+import pytest
+import scanpy as sc
+from sklearn.metrics import adjusted_rand_score
+
+import scanpy_oom
+from scanpy_oom import UnsupportedOutOfMemory, settings
+from scanpy_oom._scanpy import SCANPY_1_12, SCANPY_1_13
+from scanpy_oom.clustering import processes
+
+IGRAPH = {"flavor": "igraph", "directed": False, "n_iterations": 2}
+SEED = "rng" if SCANPY_1_13 else "random_state"
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A graph of clusters that are hard to tell apart, so that the seed matters."""
+    rng = np.random.default_rng(0)
+    adata = ad.AnnData(rng.normal(size=(400, 8)).astype("float32"))
+    adata.obs["kind"] = rng.choice(["a", "b", "c"], adata.n_obs)
+    adata.obs["kind"] = adata.obs["kind"].astype("category")
+    sc.pp.neighbors(adata, n_neighbors=10, use_rep="X", random_state=0)
+    sc.pp.neighbors(adata, n_neighbors=5, use_rep="X", random_state=0, key_added="few")
+    return adata
+
+
+def ours(adata, **arguments):
+    """Call it, and return the AnnData that holds the clusters, and who ran it."""
+    settings.graph = "fast"
+    scanpy_oom.report(clear=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = sc.tl.leiden(adata, **arguments)
+    return (adata if result is None else result), scanpy_oom.report().calls[-1]
+
+
+def theirs(adata, **arguments):
+    settings.graph = "scanpy"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = sc.tl.leiden(adata, **arguments)
+    return adata if result is None else result
+
+
+def assert_alike(found, expected):
+    assert list(found.obs) == list(expected.obs)
+    for key in expected.obs:
+        assert found.obs[key].equals(expected.obs[key]), key
+        assert found.obs[key].dtype == expected.obs[key].dtype
+    assert list(found.uns) == list(expected.uns)
+    for key in found.uns.keys() - {"neighbors", "few"}:
+        assert list(found.uns[key]) == list(expected.uns[key])
+        assert list(found.uns[key]["params"].items()) == list(expected.uns[key]["params"].items())
+        assert found.uns[key].get("modularity") == pytest.approx(expected.uns[key].get("modularity"), abs=1e-12)
+
+
+COVERED = {
+    **{f"seed {seed}": {SEED: seed} for seed in range(4)},
+    "random_state": {"random_state": 7},
+    "no weights": {"use_weights": False},
+    "resolution": {"resolution": 1.7},
+    "no resolution": {"resolution": None},
+    "CPM": {"resolution": 0.05, "objective_function": "CPM"},
+    "beta": {"beta": 0.1},
+    "start": {"initial_membership": list(np.arange(400) % 7)},
+    "restricted": {"restrict_to": ("kind", ["a", "b"])},
+    "restricted, key": {"restrict_to": ("kind", ["a"]), "key_added": "mine"},
+    "key": {"key_added": "mine"},
+    "other neighbors": {"neighbors_key": "few"},
+    "obsp": {"obsp": "few_connectivities"},
+    "to the end": {"n_iterations": -1},
+    "copy": {"copy": True},
+    "no direction": {"directed": None},
+}
+
+
+@pytest.mark.parametrize("arguments", COVERED.values(), ids=COVERED)
+def test_what_is_left_in_the_object_is_what_scanpy_leaves(made, arguments):
+    memory, fast = made.copy(), made.copy()
+    arguments = {**IGRAPH, **arguments}
+    expected = theirs(memory, **arguments)
+    found, call = ours(fast, **arguments)
+    assert call.how == "out of memory"
+    assert "leiden" not in fast.obs if arguments.get("copy") else found is fast
+    assert_alike(found, expected)
+
+
+def test_a_matrix_is_taken_and_one_that_differs_by_direction(made):
+    for matrix in (made.obsp["few_connectivities"].tocsc(), made.obsp["distances"]):
+        expected = theirs(made.copy(), adjacency=matrix, **IGRAPH)
+        found, call = ours(made.copy(), adjacency=matrix, **IGRAPH)
+        assert call.how == "out of memory"
+        assert adjusted_rand_score(found.obs["leiden"], expected.obs["leiden"]) > 0.5
+        if SCANPY_1_12:
+            assert found.uns["leiden"]["modularity"] == pytest.approx(expected.uns["leiden"]["modularity"], rel=0.02)
+
+
+def test_generators_draw_on_as_they_do_for_scanpy(made):
+    sources = [np.random.RandomState(3) for _ in range(2)]
+    for call, source in zip((theirs, lambda *a, **k: ours(*a, **k)[0]), sources, strict=True):
+        call(made.copy(), random_state=source, **IGRAPH)
+    assert sources[0].randint(10**9) == sources[1].randint(10**9)
+    if SCANPY_1_13:
+        pair = [np.random.default_rng(3) for _ in range(2)]
+        expected = theirs(made.copy(), rng=pair[0], **IGRAPH)
+        assert_alike(ours(made.copy(), rng=pair[1], **IGRAPH)[0], expected)
+        assert pair[0].integers(10**9) == pair[1].integers(10**9)
+
+
+def test_the_default_flavor_is_as_good_as_leidenalg_with_another_seed(data_dir):
+    adata = ad.read_h5ad(data_dir / "pbmc3k_counts.h5ad")
+    sc.pp.normalize_total(adata)
+    sc.pp.log1p(adata)
+    sc.pp.pca(adata, n_comps=15)
+    sc.pp.neighbors(adata, random_state=0)
+    own = [theirs(adata.copy(), **{SEED: seed}) for seed in (0, 1, 2)]
+    fast, call = ours(adata.copy())
+    assert call.how == "out of memory"
+    among = min(adjusted_rand_score(own[0].obs["leiden"], one.obs["leiden"]) for one in own[1:])
+    score = max(adjusted_rand_score(fast.obs["leiden"], one.obs["leiden"]) for one in own)
+    assert score >= min(among, 0.9) - 0.05
+    if SCANPY_1_12:
+        assert fast.uns["leiden"]["modularity"] >= 0.998 * max(one.uns["leiden"]["modularity"] for one in own)
+    assert [*fast.uns["leiden"]] == [*own[0].uns["leiden"]]
+
+
+def partition(name):
+    import leidenalg
+
+    return getattr(leidenalg, name)
+
+
+NOT_COVERED = {
+    "partition_type": (
+        lambda: {"partition_type": partition("ModularityVertexPartition"), "resolution": None},
+        "`partition_type` is given",
+    ),
+    "directed": (lambda: {"directed": True}, "no directions"),
+    "of leidenalg": (lambda: {"max_comm_size": 50}, "`max_comm_size` is given, which is an argument of leidenalg"),
+    "distances": (lambda: {"obsp": "distances"}, "not the same in both directions"),
+    "weights": (lambda: {**IGRAPH, "weights": "weight", "use_weights": False}, "`weights` is given"),
+}
+
+
+@pytest.mark.parametrize("arguments, said", NOT_COVERED.values(), ids=NOT_COVERED)
+def test_what_is_not_covered_is_scanpy_s_and_the_report_says_so(made, arguments, said):
+    arguments = {"n_iterations": 2, **arguments()}
+    expected = theirs(made.copy(), **arguments)
+    found, call = ours(made.copy(), **arguments)
+    assert call.how == "scanpy as it is"
+    assert f"settings.graph is 'fast', which does not cover this: {said}" in call.reason or said in call.reason
+    assert_alike(found, expected)
+
+
+WRONG = {
+    "flavor": {"flavor": "louvain"},
+    "directions": {"flavor": "igraph", "directed": True},
+    "partition_type": {"flavor": "igraph", "partition_type": object},
+    "two graphs": {**IGRAPH, "obsp": "distances", "neighbors_key": "few"},
+    "no such graph": {**IGRAPH, "neighbors_key": "none"},
+    "no such category": {**IGRAPH, "restrict_to": ("kind", ["z"])},
+    "no text": {**IGRAPH, "restrict_to": ("kind", [1])},
+    "objective": {**IGRAPH, "objective_function": "none"},
+    "option": {**IGRAPH, "none": 1},
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_said_as_scanpy_says_it_and_nothing_is_changed(made, arguments):
+    adata = made.copy()
+    with pytest.raises(Exception) as want:  # noqa: PT011 - as scanpy does, whatever it is
+        theirs(adata, **arguments)
+    with pytest.raises(want.type) as got:
+        ours(adata, **arguments)
+    assert str(got.value) == str(want.value)
+    assert list(adata.obs) == list(made.obs)
+    assert list(adata.uns) == list(made.uns)
+
+
+def test_igraph_draws_from_python_again_after_a_failure(made):
+    with pytest.raises(ValueError, match="objective_function"):
+        ours(made.copy(), **IGRAPH, objective_function="none")
+    found = []
+    for _ in range(2):
+        random.seed(0)
+        found.append(igraph.Graph.Erdos_Renyi(n=20, p=0.5).get_edgelist())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("limit", ["300 MB", "2 GB"])
+@pytest.mark.parametrize("n_threads", [1, 2, 4])
+def test_clusters_are_the_same_for_any_threads_and_limit(made, limit, n_threads):
+    expected = theirs(made.copy(), **IGRAPH)
+    settings.memory_limit, settings.n_threads = limit, n_threads
+    assert_alike(ours(made.copy(), **IGRAPH)[0], expected)
+
+
+# -- several resolutions
+
+SEVERAL = {
+    "plain": {},
+    "seed": {SEED: 5},
+    "restricted": {"restrict_to": ("kind", ["a", "b"])},
+    "other neighbors, no weights": {"neighbors_key": "few", "use_weights": False},
+    "obsp": {"obsp": "few_connectivities", "key_added": "mine"},
+    "copy, option": {"copy": True, "beta": 0.05},
+}
+
+
+@pytest.mark.parametrize("arguments", SEVERAL.values(), ids=SEVERAL)
+def test_several_resolutions_are_one_call_after_the_other(made, arguments):
+    expected, adata = made.copy(), made.copy()
+    rest = {name: value for name, value in arguments.items() if name not in {"copy", "key_added"}}
+    for resolution in (0.5, 1, 1.5):
+        key = f"{arguments.get('key_added', 'leiden')}_{resolution}"
+        theirs(expected, resolution=resolution, key_added=key, **IGRAPH, **rest)
+    found = scanpy_oom.tl.leiden_resolutions(adata, [0.5, 1, 1.5], n_iterations=2, **arguments)
+    assert (found is None) == ("copy" not in arguments)
+    assert_alike(adata if found is None else found, expected)
+
+
+def test_several_resolutions_on_several_cores_are_the_same(made, monkeypatch):
+    expected = made.copy()
+    scanpy_oom.tl.leiden_resolutions(expected, [0.5, 2], n_iterations=2)
+    monkeypatch.setattr(processes, "WORTH", 0)
+    settings.n_threads, settings.memory_limit = 2, "2 GB"
+    found = made.copy()
+    scanpy_oom.tl.leiden_resolutions(found, [0.5, 2], n_iterations=2)
+    assert_alike(found, expected)
+
+
+def test_several_resolutions_draw_one_after_the_other_from_one_generator(made, monkeypatch):
+    monkeypatch.setattr(processes, "WORTH", 0)
+    settings.n_threads, settings.memory_limit = 2, "2 GB"
+    expected, adata = made.copy(), made.copy()
+    source = np.random.RandomState(1)
+    for resolution in (0.5, 1.5):
+        theirs(expected, resolution=resolution, key_added=f"leiden_{resolution}", random_state=source, **IGRAPH)
+    scanpy_oom.tl.leiden_resolutions(adata, [0.5, 1.5], n_iterations=2, random_state=np.random.RandomState(1))
+    for key in ("leiden_0.5", "leiden_1.5"):
+        assert adata.obs[key].equals(expected.obs[key])
+
+
+def test_resolutions_that_cannot_be_meant_are_refused(made):
+    adata = made.copy()
+    with pytest.raises(ValueError, match="must differ"):
+        scanpy_oom.tl.leiden_resolutions(adata, [1, 1])
+    with pytest.raises(ValueError, match="must be numbers, not None"):
+        scanpy_oom.tl.leiden_resolutions(adata, [1, None])
+    with pytest.raises(UnsupportedOutOfMemory, match="`weights` is given"):
+        scanpy_oom.tl.leiden_resolutions(adata, [1], weights="weight")
+    assert scanpy_oom.tl.leiden_resolutions(adata, []) is None
+    assert list(adata.obs) == list(made.obs)
