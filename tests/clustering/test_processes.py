@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import igraph
 import numpy as np
 import pytest
+import scanpy as sc
 
 from scanpy_oom import settings
 from scanpy_oom.clustering import processes
@@ -13,6 +14,7 @@ from scanpy_oom.clustering.draws import Draws, drawing_from
 from scanpy_oom.clustering.graph import HalfGraph
 from scanpy_oom.clustering.leiden import Search, clusters_of
 from scanpy_oom.memory.ledger import ACCOUNTANT
+from scanpy_oom.settings import format_bytes
 
 from .test_graph import weighted
 
@@ -63,6 +65,19 @@ def test_there_are_as_many_processes_as_cores_and_memory_allow():
     settings.memory_limit = "1 GB"
     half.data = range(10)
     assert processes.number_of_processes(half, 20) == 1
+
+
+def test_more_than_the_limit_is_warned_of(half, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(sc.logging, "warning", said.append)
+    wanted = [Search(1.0, 2, np.random.RandomState(0))]
+    list(clusters_of(half, wanted))
+    assert not said
+    monkeypatch.setattr(type(half), "nbytes", property(lambda _: settings.memory_limit + 1))
+    list(clusters_of(half, wanted))
+    assert [text.partition(":")[0].partition(" for ")[2] for text in said] == [
+        f"{half.n_edges:,} edges, more than the limit of {format_bytes(settings.memory_limit)}"
+    ]
 
 
 def test_memory_is_reserved_while_clusters_are_looked_for(half, monkeypatch):

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import messages
 from ..memory.ledger import ACCOUNTANT
 from ..memory.malloc_trim import return_freed_memory
+from ..settings import format_bytes, settings
 from .draws import drawing_from
 
 if TYPE_CHECKING:
@@ -72,6 +74,12 @@ def search(graph: igraph.Graph, weights: NDArray[Any], wanted: Search) -> Cluste
 
 def clusters_of(half: HalfGraph, searches: Sequence[Search]) -> Iterator[Clusters]:
     """Yield what each search finds, one after the other, in a graph that is built once."""
+    if half.nbytes > settings.memory_limit:
+        nbytes, limit = format_bytes(half.nbytes), format_bytes(settings.memory_limit)
+        messages.warning(
+            f"igraph takes some {nbytes} for {half.n_edges:,} edges, more than the limit of {limit}: it cannot look for "
+            "clusters in parts."
+        )
     with ACCOUNTANT.reserve(workspace=half.nbytes):
         graph, weights = half.build(), half.weights()
         return_freed_memory()
