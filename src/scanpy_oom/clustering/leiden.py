@@ -77,8 +77,8 @@ def clusters_of(half: HalfGraph, searches: Sequence[Search]) -> Iterator[Cluster
     if half.nbytes > settings.memory_limit:
         nbytes, limit = format_bytes(half.nbytes), format_bytes(settings.memory_limit)
         messages.warning(
-            f"igraph takes some {nbytes} for {half.n_edges:,} edges, more than the limit of {limit}: it cannot look for "
-            "clusters in parts."
+            f"igraph takes some {nbytes} for {half.n_edges:,} edges, more than the limit of {limit}: it cannot look "
+            "for clusters in parts."
         )
     with ACCOUNTANT.reserve(workspace=half.nbytes):
         graph, weights = half.build(), half.weights()
