@@ -43,7 +43,15 @@ def last_call():
     return scanpy_oom.report().calls[-1]
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.fixture
+def n_jobs(request):
+    before = sc.settings.n_jobs
+    sc.settings.n_jobs = request.param  # of a class whose properties a monkeypatch cannot put back
+    yield
+    sc.settings.n_jobs = before
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2], indirect=True)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "arguments",
@@ -55,8 +63,8 @@ def last_call():
     ],
     ids=str,
 )
-def test_graphs_are_those_of_scanpy(arguments, dtype, n_jobs, monkeypatch):
-    monkeypatch.setattr(sc.settings, "n_jobs", n_jobs)
+@pytest.mark.usefixtures("n_jobs")
+def test_graphs_are_those_of_scanpy(arguments, dtype):
     adata = cells(dtype=dtype)
     arguments = {"method": "gauss"} | arguments
     want, found = by_scanpy(adata, **arguments), sc.pp.neighbors(adata, copy=True, **arguments)
