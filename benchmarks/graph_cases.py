@@ -111,6 +111,15 @@ class GraphCases:
         rows, vectors = np.arange(N, dtype=np.int32), np.random.default_rng(0).random((2, N, PANEL), dtype=np.float32)
         return lambda: kernels.chebyshev_step(self._graph, LEAST, rows, *vectors, (0.5, 0.25, -0.125))
 
+    def weighted_panel_sums(self):
+        rows, vectors = np.arange(N, dtype=np.int32), np.random.default_rng(0).random((N, PANEL), dtype=np.float32)
+        weights, out = vectors[:, 0].copy(), np.zeros(PANEL)
+        return lambda: kernels.weighted_panel_sums(weights, rows, vectors, out)
+
+    def subtract_from_panel(self):
+        rows, vectors = np.arange(N, dtype=np.int32), np.random.default_rng(0).random((N, PANEL), dtype=np.float32)
+        return lambda: kernels.subtract_from_panel(rows, np.full(PANEL, 1e-9), vectors)
+
     def move_vertices(self):
         return self._move(kernels.move_vertices)
 

@@ -329,7 +329,7 @@ ROWS = (
         "default, they are igraph's, too: as good by the adjusted Rand index and by modularity as those of another "
         "seed, since both look for the same modularity where the graph is the same in both directions. "
         "`directed=True`, `partition_type`, `resolution=None` of leidenalg, its other arguments, `weights` of "
-        "igraph, and weights that are not positive are left to scanpy",
+        "igraph, and weights that are not positive are left to scanpy. Nothing is said of the default that will change",
     ),
     Row(
         "tl.louvain",

@@ -66,6 +66,13 @@ def test_one_edge_a_pair_has_the_sums_of_all_edges(matrix, use_weights, monkeypa
     assert found == pytest.approx(whole.modularity(labels, weights=every), abs=1e-7)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_sums_of_small_integers_do_not_overflow(dtype):
+    matrix = sparse.csr_matrix(np.array([[0, 100], [120, 0]], dtype=dtype))
+    half = HalfGraph.of(matrix, use_weights=True, twice=True)
+    np.testing.assert_array_equal(half.weights(), [220])
+
+
 @pytest.mark.parametrize("twice", [True, False])
 def test_the_matrix_stays_as_it_was(twice):
     matrix = weighted()

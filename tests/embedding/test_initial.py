@@ -64,6 +64,11 @@ def test_positions_that_are_the_same_are_moved_a_little():
     np.testing.assert_allclose(found, given, atol=0.02)
 
 
+def test_an_axis_on_which_all_are_in_one_place_stays():
+    found = initial.rescaled(np.array([[1.0, 7.0], [3.0, 7.0]], dtype=np.float32))
+    np.testing.assert_array_equal(found, [[0, 0], [10, 0]])
+
+
 def test_positions_fill_a_box():
     found = initial.rescaled(np.random.default_rng(0).normal(size=(20, 3)))
     np.testing.assert_allclose([found.min(axis=0), found.max(axis=0)], [[0] * 3, [10] * 3], atol=1e-5)

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import linalg
+from scipy import linalg, sparse
+from sklearn.neighbors import kneighbors_graph
 
 from scanpy_oom import settings
 from scanpy_oom.embedding import spectral
 from scanpy_oom.embedding.graph import LayoutGraph
 from scanpy_oom.embedding.spectral import SpectralLayout
 
-from .graphs import in_parts, strip
+from .graphs import in_parts, strip, symmetric
 
 
 def exact(graph, dim: int) -> np.ndarray:
@@ -57,3 +58,22 @@ def test_iteration_and_lapack_agree(monkeypatch):
     expected = SpectralLayout(graph, 2).of_component(rows)
     monkeypatch.setattr(spectral, "DENSE", 100)
     np.testing.assert_allclose(alignment(SpectralLayout(graph, 2).of_component(rows), expected), 1, atol=0.02)
+
+
+def without_clusters():
+    random = np.random.default_rng(0)
+    yield "complete", sparse.csr_matrix(np.ones((450, 450)) - np.eye(450))
+    yield "random", sparse.csr_matrix(np.triu(random.random((1200, 1200)) < 0.05, 1))
+    yield "nearest of one cloud", kneighbors_graph(random.normal(size=(1500, 50)), 14)
+
+
+@pytest.mark.parametrize("graph", [pytest.param(symmetric(graph), id=name) for name, graph in without_clusters()])
+def test_eigenvalues_far_from_1_are_found_too(graph):
+    n = graph.shape[0]
+    found = SpectralLayout(LayoutGraph(graph, 500), 2).of_component(np.arange(n, dtype=np.int32)).astype(float)
+    dense = graph.toarray().astype(float)
+    scale = 1 / np.sqrt(dense.sum(axis=0))
+    matrix = dense * scale * scale[:, None]
+    values = linalg.eigvalsh(matrix, subset_by_index=(n - 3, n - 2))[::-1]
+    quotients = np.einsum("ij,ik,kj->j", found, matrix, found)
+    np.testing.assert_allclose(quotients, values, atol=spectral.TOLERANCE)

@@ -138,3 +138,20 @@ def test_a_vertex_without_edges_that_count_is_multiplied_by_nothing(weights):
     vectors, before = np.full((1, PANEL), 2.0, dtype=np.float32), np.full((1, PANEL), 4.0, dtype=np.float32)
     kernels.chebyshev_step(graph, 0.5, np.zeros(1, dtype=np.int32), vectors, before, (8.0, 0.5, 0.25))
     np.testing.assert_array_equal(before, np.full((1, PANEL), 2.0))
+
+
+@given(n=st.integers(1, 40), seed=st.integers(0, 1000), data=st.data())
+def test_sums_and_differences_of_panels_are_those_of_numpy(n, seed, data):
+    random = np.random.default_rng(seed)
+    weights, panel = random.random(n, dtype=np.float32), random.standard_normal((n, kernels.graph.PANEL), np.float32)
+    rows = np.flatnonzero(random.random(n) < data.draw(st.floats(0, 1))).astype(np.int32)
+    sums = np.ones(kernels.graph.PANEL)
+    kernels.weighted_panel_sums(weights, rows, panel, sums)
+    products = weights[rows, None].astype(float) * panel[rows]
+    # each product of two numbers of 24 bits is exact, and each of n sums is rounded once
+    bound = (rows.size + 1) * DOUBLE * (1 + abs(products).sum(axis=0))
+    assert (abs(sums - 1 - products.sum(axis=0)) <= 2 * bound).all()
+    expected = panel.copy()
+    expected[rows] = (panel[rows] - sums).astype(np.float32)
+    kernels.subtract_from_panel(rows, sums, panel)
+    np.testing.assert_array_equal(panel, expected)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import scanpy as sc
@@ -117,6 +120,13 @@ def test_whole_numbers_and_rows_without_length_have_distances():
     found = KNNTransformer(49, metric="correlation").fit_transform(x).toarray()
     assert found[0, 2] == 0  # nor have constant rows
     assert KNNTransformer(5).fit_transform(x).nnz == 300
+
+
+def test_one_that_is_fitted_is_copied_and_pickled():
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    fitted = KNNTransformer(5).fit(x)
+    for other in (copy.deepcopy(fitted), pickle.loads(pickle.dumps(fitted))):
+        np.testing.assert_array_equal(other.transform(x[:9]).toarray(), fitted.transform(x[:9]).toarray())
 
 
 def test_scanpy_takes_it(tmp_path):

@@ -161,8 +161,8 @@ def _canonical(adjacency: Any) -> Any:
         reason = "the graph is no square matrix"
         raise UnsupportedOutOfMemory(reason)
     matrix = sparse.csr_matrix(adjacency)
-    if matrix.dtype == bool:
-        matrix = matrix.astype(np.float32)
+    if matrix.dtype.kind != "f":  # sums of small integers overflow
+        matrix = matrix.astype(np.float32 if matrix.dtype == bool else np.float64)
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()

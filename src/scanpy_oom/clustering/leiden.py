@@ -54,12 +54,15 @@ class Search:
         Where random numbers come from.
     options
         Other arguments of :meth:`igraph.Graph.community_leiden`.
+    weighs_modularity
+        Whether the modularity that is told is of weights and resolution, as igraph's, or of neither, as leidenalg's.
     """
 
     resolution: float | None
     n_iterations: int
     source: np.random.RandomState | np.random.Generator
     options: Mapping[str, Any] = field(default_factory=dict)
+    weighs_modularity: bool = True
 
 
 def search(graph: igraph.Graph, weights: NDArray[Any], wanted: Search) -> Clusters:
@@ -69,7 +72,8 @@ def search(graph: igraph.Graph, weights: NDArray[Any], wanted: Search) -> Cluste
         arguments["resolution"] = wanted.resolution
     with drawing_from(wanted.source):
         found = graph.community_leiden(weights=weights, **arguments)
-    return Clusters(np.array(found.membership, dtype=np.int32), found.modularity)
+    modularity = found.modularity if wanted.weighs_modularity else graph.modularity(found.membership)
+    return Clusters(np.array(found.membership, dtype=np.int32), modularity)
 
 
 def clusters_of(half: HalfGraph, searches: Sequence[Search]) -> Iterator[Clusters]:

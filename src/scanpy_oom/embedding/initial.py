@@ -114,4 +114,5 @@ def from_positions(given: NDArray[np.floating], state: np.random.RandomState) ->
 def rescaled(positions: NDArray[np.floating]) -> NDArray[np.float32]:
     """Fit positions to a box, axis by axis."""
     low, high = positions.min(axis=0), positions.max(axis=0)
-    return (SPREAD * (positions - low) / (high - low)).astype(np.float32, order="C")
+    width = np.where(high > low, high - low, 1)  # all in one place stay there
+    return (SPREAD * (positions - low) / width).astype(np.float32, order="C")

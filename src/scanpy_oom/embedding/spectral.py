@@ -7,13 +7,14 @@ needs three panels of vectors where Lanczos would need hundreds of vectors, and 
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import linalg
 
 from ..engine.runtime.blas import one_blas_thread
-from ..kernels import chebyshev_step, degrees
+from ..kernels import chebyshev_step, degrees, subtract_from_panel, weighted_panel_sums
 from ..kernels.graph import PANEL
 from ..memory.ledger import ACCOUNTANT
 from .workers import loops
@@ -48,6 +49,9 @@ NEXT_TO_ONE = 1e-5
 and it takes thousands of products to tell their vectors from each other, each of which separates such parts.
 """
 
+CLEARED = 4
+"""Products after which the trivial vector is taken off: a polynomial raises it above all others, from rounding."""
+
 CHUNK = 16_384
 """Vertices whose vectors are added up together. Sums do not depend on threads, since this does not."""
 
@@ -80,7 +84,16 @@ class SpectralLayout:
             return self._of_small(rows)
         nbytes = 2 * self._n_panels * self._graph.n_vertices * PANEL * 4
         with ACCOUNTANT.reserve(workspace=nbytes), one_blas_thread(), loops() as loop:
-            return _Iteration(self._graph, rows, self._n_panels, loop).run(self._dim)
+            return _Iteration(self._graph, self._degrees, rows, self._n_panels, loop).run(self._dim)
+
+    @cached_property
+    def _degrees(self) -> NDArray[np.float32]:
+        """The sum of weights of each vertex, which is the same whatever component is looked at."""
+        graph = self._graph
+        found = np.zeros(graph.n_vertices, dtype=np.float32)
+        with loops() as loop:
+            loop(lambda a, b: degrees(graph.arrays, graph.least, a, b, found), graph.n_vertices)
+        return found
 
     def _of_small(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         adjacency = self._graph.connectivities[rows][:, rows].toarray().astype(np.float64)
@@ -98,21 +111,22 @@ class _Iteration:
 
     Parameters
     ----------
-    graph, rows
-        The graph, and the component's vertices.
+    graph, weights, rows
+        The graph, the sums of weights of its vertices, and the component's vertices.
     n_panels
         Panels of vectors.
     loop
         Where loops run.
     """
 
-    def __init__(self, graph: LayoutGraph, rows: NDArray[np.int32], n_panels: int, loop: Loop) -> None:
+    def __init__(
+        self, graph: LayoutGraph, weights: NDArray[np.float32], rows: NDArray[np.int32], n_panels: int, loop: Loop
+    ) -> None:
         n = graph.n_vertices
         self._graph = graph
         self._rows = rows
         self._loop = loop
-        self._degrees = np.zeros(n, dtype=np.float32)
-        loop(lambda a, b: degrees(graph.arrays, graph.least, a, b, self._degrees), n)
+        self._degrees = weights
         self._vectors = [np.zeros((n, PANEL), dtype=np.float32) for _ in range(n_panels)]
         self._others = [np.zeros((n, PANEL), dtype=np.float32) for _ in range(n_panels)]
         draw = np.random.default_rng(0)
@@ -140,9 +154,27 @@ class _Iteration:
     def _filter(self, degree: int, cut: float) -> None:
         """Apply the Chebyshev polynomial that stays within -1 and 1 for eigenvalues below `cut`."""
         center, half = (cut - 1) / 2, (cut + 1) / 2
-        self._multiply(1 / half, -center / half, 0)
-        for _ in range(degree - 1):
-            self._multiply(2 / half, -2 * center / half, -1)
+        for k in range(degree):
+            if k % CLEARED == 0:
+                self._clear()
+            first = k == 0
+            self._multiply((2 - first) / half, -(2 - first) * center / half, first - 1)
+
+    def _clear(self) -> None:
+        """Make all vectors orthogonal to the trivial one, which is constant."""
+        chunks = list(self._chunks())
+        total = sum(float(self._degrees[rows].sum(dtype=np.float64)) for rows in chunks)
+        for panel in (*self._vectors, *self._others):
+            sums = np.zeros((len(chunks), PANEL))
+
+            def add(first: int, last: int, panel: np.ndarray = panel, sums: np.ndarray = sums) -> None:
+                for c in range(first, last):
+                    weighted_panel_sums(self._degrees, chunks[c], panel, sums[c])
+
+            self._loop(add, len(chunks))
+            mean = sums.sum(axis=0) / total
+            for rows in chunks:
+                subtract_from_panel(rows, mean, panel)
 
     def _multiply(self, p: float, q: float, r: float) -> None:
         """Put p * P @ vectors + q * vectors + r * others in the place of the vectors, and these in that of others."""
@@ -190,9 +222,11 @@ class _Iteration:
             sums += weighted.sum(axis=0)
             total += weights.sum()
         gram -= np.outer(sums, sums) / total
-        values, turn = linalg.eigh(gram / np.sqrt(np.outer(np.diag(gram), np.diag(gram))))
+        squares = np.diag(gram)
+        scale = np.where(squares > 0, np.sqrt(np.where(squares > 0, squares, 1)), np.inf)  # what is nothing stays so
+        values, turn = linalg.eigh(gram / np.outer(scale, scale))
         values = np.maximum(values, 1e-10)
-        return sums / total, (turn / np.sqrt(values)) / np.sqrt(np.diag(gram))[:, None]
+        return sums / total, (turn / np.sqrt(values)) / scale[:, None]
 
     def _rotate(self, how: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
         mean, turn = how

@@ -22,7 +22,14 @@ from .connectivities import (
 from .deltas import decode_deltas, encode_deltas, narrow_counts
 from .draws import sorted_choice
 from .gram import accumulate_gram_dense, accumulate_gram_pairs, unpack_symmetric
-from .graph import chebyshev_step, connected_components, degrees, unpaired_entries
+from .graph import (
+    chebyshev_step,
+    connected_components,
+    degrees,
+    subtract_from_panel,
+    unpaired_entries,
+    weighted_panel_sums,
+)
 from .layout import move_vertices, move_vertices_in_plane
 from .nearest import keep_nearest, marked_among_nearest
 from .pearson import pearson_deviations, pearson_residuals, pearson_zeros
@@ -96,10 +103,12 @@ __all__ = [
     "sort_neighbors",
     "sorted_choice",
     "subtract_columns",
+    "subtract_from_panel",
     "table_misses",
     "top_row_sums",
     "umap_weights",
     "unit_rows",
     "unpack_symmetric",
     "unpaired_entries",
+    "weighted_panel_sums",
 ]

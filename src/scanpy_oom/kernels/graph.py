@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     Graph = tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.floating]]
     """Offsets of rows, columns, weights."""
 
-__all__ = ["PANEL", "chebyshev_step", "connected_components", "degrees", "unpaired_entries"]
+__all__ = [
+    "PANEL",
+    "chebyshev_step",
+    "connected_components",
+    "degrees",
+    "subtract_from_panel",
+    "unpaired_entries",
+    "weighted_panel_sums",
+]
 
 PANEL = 8
 """Vectors that are multiplied together: so many numbers in single precision are what processors add at once."""
@@ -150,3 +158,35 @@ def chebyshev_step(
         sums = (s0, s1, s2, s3, s4, s5, s6, s7)
         for t in range(PANEL):
             before[i, t] = scale * sums[t] + q * vectors[i, t] + r * before[i, t]
+
+
+@nb.njit(nogil=True, cache=True)
+def weighted_panel_sums(
+    weights: NDArray[np.float32], rows: NDArray[np.int32], panel: NDArray[np.float32], out: NDArray[np.float64]
+) -> None:
+    """Add up vectors at some vertices, each times the weight of its vertex.
+
+    Parameters
+    ----------
+    weights
+        `(n,)`.
+    rows
+        The vertices.
+    panel
+        `(n, PANEL)`.
+    out
+        `(PANEL,)`: sums that these are added to.
+    """
+    for k in range(rows.size):
+        i = np.uint64(rows[k])
+        for t in range(PANEL):
+            out[t] += np.float64(weights[i]) * panel[i, t]
+
+
+@nb.njit(nogil=True, cache=True)
+def subtract_from_panel(rows: NDArray[np.int32], values: NDArray[np.float64], panel: NDArray[np.float32]) -> None:
+    """Take a number off each vector, `(PANEL,)` of them, at some vertices."""
+    for k in range(rows.size):
+        i = np.uint64(rows[k])
+        for t in range(PANEL):
+            panel[i, t] = panel[i, t] - values[t]

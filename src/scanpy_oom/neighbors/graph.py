@@ -36,8 +36,8 @@ def distance_graph(
     """
     index = Index(x, n_neighbors - 1, metric)
     remark(index.described)
-    found = index.neighbors(n_neighbors, dtype)
-    n, k = found.indices.shape[0], n_neighbors - 1
+    found = index.neighbors(n_neighbors, dtype, itself=False)
+    n, k = found.indices.shape
     indptr = np.arange(0, n * k + 1, k, dtype=np.int32 if n * k < 2**31 else np.int64)
-    data, indices = found.distances[:, 1:].ravel(), found.indices[:, 1:].ravel()
+    data, indices = found.distances.ravel(), found.indices.ravel()
     return sparse.csr_matrix((data, indices, indptr), shape=(n, n)), index.recall

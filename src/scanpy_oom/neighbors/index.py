@@ -90,6 +90,13 @@ class Index:
                 self._measure(k, recall)
         self._holding = ACCOUNTANT.hold(self, "workspace", self.nbytes)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_holding"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._holding = ACCOUNTANT.hold(self, "workspace", self.nbytes)
+
     @property
     def nbytes(self) -> int:
         """Bytes that the index takes."""
@@ -127,24 +134,27 @@ class Index:
             return
         self.n_searched, self.recall = n_searched, float(within[n_searched - 1])
 
-    def neighbors(self, k: int, dtype: DTypeLike = np.float64) -> Neighbors:
+    def neighbors(self, k: int, dtype: DTypeLike = np.float64, *, itself: bool = True) -> Neighbors:
         """Return the neighbours of each point of the index, itself first.
 
         Parameters
         ----------
         k
-            How many, the point itself among them.
+            How many are looked for, the point itself among them.
         dtype
             Type of the distances.
+        itself
+            Whether the point itself is told, too.
         """
-        n, buckets = self.rows.n, self.buckets
-        indices, distances = np.empty((n, k), dtype=np.int32), np.empty((n, k), dtype=dtype)
+        n, buckets, first = self.rows.n, self.buckets, 0 if itself else 1
+        shape = n, k - first
+        indices, distances = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=dtype)
 
         def search(block: tuple[int, int]) -> None:
             points, names = buckets.points[slice(*block)], buckets.names[slice(*block)]
             closest = self._searched(points, names, k, buckets.scale)
-            indices[names] = closest.found
-            distances[names] = distances_of(closest.squares, self.rows.metric)
+            indices[names] = closest.found[:, first:]
+            distances[names] = distances_of(closest.squares, self.rows.metric)[:, first:]
 
         with ACCOUNTANT.reserve(workspace=self._workspace(k)):
             in_threads(search, buckets.blocks())

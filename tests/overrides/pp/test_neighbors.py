@@ -84,6 +84,24 @@ def test_graphs_are_those_of_scanpy(arguments, dtype):
     assert "settings.graph is 'fast'; all pairs of cells are compared" in call.reason
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "correlation"])
+def test_distances_of_many_cells_have_the_precision_of_pynndescent(metric):
+    adata = cells(8200)
+    want, found = by_scanpy(adata, metric=metric), sc.pp.neighbors(adata, metric=metric, copy=True)
+    for name in want.obsp:
+        assert found.obsp[name].dtype == want.obsp[name].dtype
+
+
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+def test_cells_without_length_are_left_to_scanpy_where_scikit_learn_compares_them(metric):
+    adata = cells()
+    adata.obsm["X_pca"][3] = 0
+    want, found = by_scanpy(adata, metric=metric), sc.pp.neighbors(adata, metric=metric, copy=True)
+    assert "cells without length" in last_call().reason
+    np.testing.assert_array_equal(found.obsp["distances"].toarray(), want.obsp["distances"].toarray())
+
+
 def test_connectivities_are_those_of_umap_by_default():
     found, want = cells(), by_scanpy(cells())
     assert sc.pp.neighbors(found) is None

@@ -109,6 +109,16 @@ def test_layouts_begin_where_paga_puts_groups():
     assert means[0] < means[1] < means[2]
 
 
+def test_cells_that_are_all_the_same_have_a_layout():
+    adata = ad.AnnData(np.ones((500, 3), dtype=np.float32))
+    adata.obsm["X_pca"] = np.ones((500, 5), dtype=np.float32)
+    settings.graph = "fast"
+    sc.pp.neighbors(adata, use_rep="X_pca")
+    found, call = ours(adata)
+    assert call.how == "out of memory"
+    assert np.isfinite(found.obsm["X_umap"]).all()
+
+
 def test_many_components_are_placed_by_their_centroids():
     found, call = ours(with_graph(in_parts(30, 30, 30, 30, 30, 30)), maxiter=5)
     assert call.how == "out of memory"

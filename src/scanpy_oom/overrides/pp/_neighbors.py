@@ -30,10 +30,10 @@ __all__ = ["neighbors"]
 MOST_GENES = 1000
 """Columns of a matrix on disk that cells are compared by, all of which are held for each cell."""
 
-FEW = 4096
-"""Cells below which scanpy compares all pairs whatever the metric, some in the precision of the data.
+FEW, MANY = 4096, 8192
+"""Cells from which on scanpy asks pynndescent, for other metrics and for Euclidean distances.
 
-It compares sparse data by Euclidean distances in their precision, however many cells there are.
+Of fewer all pairs are compared, sparse data in their precision.
 """
 
 
@@ -76,7 +76,7 @@ def neighbors(  # noqa: PLR0913
         n_neighbors = 1 + int(0.5 * adata.n_obs)
         logg.warning(f"n_obs too small: adjusting to `n_neighbors = {n_neighbors}`")
     x = _scanpy.choose_representation(adata, use_rep=use_rep, n_pcs=n_pcs)
-    _check_values(x, n_neighbors)
+    _check_values(x, n_neighbors, metric)
     graph, recall = distance_graph(x, n_neighbors, metric, _dtype(x, metric))
     between = logg.debug("computed neighbors", time=start)
     if method == "gauss":
@@ -118,7 +118,7 @@ def _check(n_neighbors: Any, given: Mapping[str, Any], *, knn: bool, method: Any
         raise UnsupportedOutOfMemory(reason)
 
 
-def _check_values(x: Any, n_neighbors: int) -> None:
+def _check_values(x: Any, n_neighbors: int, metric: str) -> None:
     """Make sure that what represents the cells is covered."""
     if isinstance(x, OOMMatrix):
         if x.shape[1] > MOST_GENES:
@@ -130,16 +130,23 @@ def _check_values(x: Any, n_neighbors: int) -> None:
     if n_neighbors < 2:
         reason = "there are too few cells"
         raise UnsupportedOutOfMemory(reason)
+    if metric != "euclidean" and x.shape[0] < FEW and isinstance(x, np.ndarray):
+        values = x - x.mean(axis=1, keepdims=True) if metric == "correlation" else x
+        if not np.all(np.any(values, axis=1)):
+            reason = f"there are cells without length, of which scikit-learn, for few cells, knows no {metric} distance"
+            raise UnsupportedOutOfMemory(reason)
 
 
 def _dtype(x: NDArray[np.number] | OOMMatrix, metric: str) -> type[np.floating]:
     """Return the precision of scanpy's distances."""
+    if x.shape[0] >= (MANY if metric == "euclidean" else FEW):
+        return np.float64 if metric == "cosine" else np.float32  # of pynndescent's, which corrects cosines
     if metric == "euclidean":
         single = isinstance(x, OOMMatrix) and not x.is_dense and x.dtype == np.float32
     else:  # of few cells it asks scikit-learn, whose versions differ, and which has others for several threads
         probe = np.eye(2, dtype=x.dtype)
         distances = pairwise_distances(probe, metric=metric, n_jobs=sc.settings.n_jobs)
-        single = x.shape[0] < FEW and distances.dtype == np.float32
+        single = distances.dtype == np.float32
     return np.float32 if single else np.float64
 
 

@@ -70,7 +70,8 @@ def leiden(  # noqa: PLR0913
 
     from ...clustering.leiden import clusters_of
 
-    (found,) = clusters_of(half, [_search(resolution, n_iterations, source, clustering_args)])
+    search = _search(resolution, n_iterations, source, clustering_args, weighs_modularity=flavor == "igraph")
+    (found,) = clusters_of(half, [search])
     if restrict_to is not None and key_added == "leiden":
         key_added += "_R"
     params = _params(resolution, n_iterations, noted)
@@ -246,10 +247,17 @@ class _Part:
         )
 
 
-def _search(resolution: float | None, n_iterations: int, source: Any, options: Mapping[str, Any]) -> Search:
+def _search(
+    resolution: float | None,
+    n_iterations: int,
+    source: Any,
+    options: Mapping[str, Any],
+    *,
+    weighs_modularity: bool = True,
+) -> Search:
     from ...clustering.leiden import Search
 
-    return Search(resolution, n_iterations, source, options)
+    return Search(resolution, n_iterations, source, options, weighs_modularity)
 
 
 def _seed(random_state: Any, rng: Any) -> tuple[dict[str, Any], Any]:

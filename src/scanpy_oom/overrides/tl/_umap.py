@@ -194,10 +194,8 @@ def _centroid_distances(x: Any, params: Mapping[str, Any]) -> Callable[[int, NDA
                 "the graph has many components, which would be placed by a metric or by values that are not covered"
             )
             raise UnsupportedOutOfMemory(reason)
-        members = sparse.csr_array(
-            (np.ones(labels.size), (labels, np.arange(labels.size))), (n_components, labels.size)
-        )
-        centroids = (members @ x) / np.bincount(labels, minlength=n_components)[:, None]
+        sums = [np.bincount(labels, weights=x[:, j], minlength=n_components) for j in range(x.shape[1])]
+        centroids = np.stack(sums, axis=1) / np.bincount(labels, minlength=n_components)[:, None]
         found: NDArray[np.float64] = pairwise_distances(centroids, metric=metric, **kwds)
         return found
 
