@@ -24,20 +24,20 @@ from .conftest import START, MakeReport, call
 def test_a_session_is_recorded_from_the_first_file_on(h5ad: Path) -> None:
     script = """
 import sys, numpy as np, scanpy as sc, scanpy_oom
-unwrapped = [sc.tl.leiden]  # in a list, where no name of the script is replaced
+unwrapped = [sc.tl.diffmap]  # in a list, where no name of the script is replaced
 sc.pp.log1p(np.ones((3, 3)))
 assert "scanpy_oom.memory.rss" not in sys.modules
 print(scanpy_oom.report())
-assert sc.tl.leiden is unwrapped[0]
+assert sc.tl.diffmap is unwrapped[0]
 adata = sc.read_h5ad(sys.argv[1], backed="oom")
-assert sc.tl.leiden is not unwrapped[0] and sc.tl.leiden.__wrapped__ is unwrapped[0]
+assert sc.tl.diffmap is not unwrapped[0] and sc.tl.diffmap.__wrapped__ is unwrapped[0]
 sc.pp.pca(adata, n_comps=3)
 sc.pp.neighbors(adata, n_neighbors=5, use_rep="X_pca")
 print(*scanpy_oom.report().to_dataframe()["function"])
 scanpy_oom.disable()
-assert sc.tl.leiden is unwrapped[0]
+assert sc.tl.diffmap is unwrapped[0]
 scanpy_oom.enable()
-assert sc.tl.leiden is not unwrapped[0]
+assert sc.tl.diffmap is not unwrapped[0]
 """
     run = subprocess.run([sys.executable, "-c", script, h5ad], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines() == [
