@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BYTES_OF_AN_EDGE", "HalfGraph"]
+__all__ = ["BYTES_OF_AN_EDGE", "HalfGraph", "add_edges"]
 
 BYTES_OF_AN_EDGE = 120
 """Bytes for each edge that a graph, its weights and igraph's Leiden take at most, as measured on a million cells."""
@@ -132,12 +132,7 @@ class HalfGraph:
         fast and takes a third of the memory.
         """
         graph = igraph.Graph(self.n_vertices)
-        try:
-            graph.add_edges(self._pairs())
-        except SystemError as error:  # igraph takes an iterator that raises for one that has ended
-            if error.__cause__ is None:
-                raise
-            raise error.__cause__ from None
+        add_edges(graph, self._pairs())
         return graph
 
     def weights(self) -> NDArray[Any]:
@@ -150,6 +145,16 @@ class HalfGraph:
             found[start:stop] = self.data[part][kept] * factors
             start = stop
         return found
+
+
+def add_edges(graph: igraph.Graph, pairs: Iterator[tuple[int, int]]) -> None:
+    """Add edges as they are made, and raise what ends their making."""
+    try:
+        graph.add_edges(pairs)
+    except SystemError as error:  # igraph takes an iterator that raises for one that has ended
+        if error.__cause__ is None:
+            raise
+        raise error.__cause__ from None
 
 
 def _canonical(adjacency: Any) -> Any:

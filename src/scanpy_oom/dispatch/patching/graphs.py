@@ -16,6 +16,7 @@ import igraph
 import numpy as np
 from scipy import sparse
 
+from ...clustering.graph import add_edges
 from ...memory.ledger import ACCOUNTANT
 from ...memory.malloc_trim import return_freed_memory
 from ...messages import warn_user
@@ -152,7 +153,7 @@ def _as_stored(kind: type[Any], adjacency: Any, *, directed: bool) -> Any:
     """Build a graph with an edge for each value other than zero, as scanpy does by default."""
     graph = kind(directed=directed)
     graph.add_vertices(adjacency.shape[0])
-    _add_edges(graph, _pairs(adjacency))
+    add_edges(graph, _pairs(adjacency))
     kept = adjacency.data != 0
     return _weighted(graph, adjacency.data if kept.all() else adjacency.data[kept])
 
@@ -194,18 +195,8 @@ def _as_weighted_adjacency(kind: type[Any], adjacency: Any, *, directed: bool) -
         for at in blocks
         for pair in zip(rows[at : at + _BLOCK].tolist(), columns[at : at + _BLOCK].tolist(), strict=True)
     )
-    _add_edges(graph, pairs)
+    add_edges(graph, pairs)
     return _weighted(graph, weights)
-
-
-def _add_edges(graph: Any, pairs: Iterator[tuple[int, int]]) -> None:
-    """Add edges as they are made, and raise what ends their making."""
-    try:
-        graph.add_edges(pairs)
-    except SystemError as error:  # igraph takes an iterator that raises for one that has ended
-        if error.__cause__ is None:
-            raise
-        raise error.__cause__ from None
 
 
 def _weighted(graph: Any, weights: NDArray[Any]) -> Any:
