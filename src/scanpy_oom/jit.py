@@ -29,7 +29,7 @@ def _finds_place() -> bool:
 
 
 is_kept = _finds_place()
-"""Whether what is compiled is there for the next process."""
+"""True if what is compiled is there for the next process."""
 
 if not is_kept:
     _folder = tempfile.mkdtemp(prefix="scanpy-oom-compiled-")

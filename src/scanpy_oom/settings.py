@@ -114,7 +114,7 @@ class Settings:
 
     @property
     def limits_memory(self) -> bool:
-        """Whether :attr:`memory_limit` was set, and is not what the machine has."""
+        """True if :attr:`memory_limit` was set, and is not what the machine has."""
         return self._memory_limit is not None or bool(os.environ.get("SCANPY_OOM_MEMORY_LIMIT"))
 
     @property
@@ -143,7 +143,7 @@ class Settings:
 
     @property
     def cache(self) -> Literal["auto", "off"]:
-        """Whether the first pass over a compressed matrix leaves a compact copy for later passes.
+        """True if the first pass over a compressed matrix leaves a compact copy for later passes.
 
         ``"auto"`` (the default): yes, in memory while it is small, else in :attr:`scratch_dir`, where it takes at most
         half of the free space. ``"off"``: every pass reads the file.
@@ -180,7 +180,7 @@ class Settings:
 
     @property
     def follow_links(self) -> bool:
-        """Whether what an h5ad file says is in other files is read from there (default: yes, as anndata does).
+        """True if what an h5ad file says is in other files is read from there (default: yes, as anndata does).
 
         External links, external storage and virtual datasets of HDF5 name any file that this process may read. Those
         that are named are warned of; where this is off, such a file is refused instead.

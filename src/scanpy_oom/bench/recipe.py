@@ -80,7 +80,7 @@ class Recipe:
 
     @property
     def keeps_counts(self) -> bool:
-        """Whether variable genes are found from counts, which must be kept for it."""
+        """True if variable genes are found from counts, which must be kept for it."""
         return self.flavor in {"seurat_v3", "seurat_v3_paper", "pearson_residuals"}
 
     def with_flavor(self, flavor: str | None) -> Recipe:

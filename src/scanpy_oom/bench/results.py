@@ -108,7 +108,7 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all was done, to the end."""
+        """True if all was done, to the end."""
         return self.ending is None and all(found.status == "done" for found in self.steps)
 
     def told(self, label: str) -> list[str]:

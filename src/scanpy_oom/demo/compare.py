@@ -1,4 +1,4 @@
-"""Whether two runs of the workflow came to the same results, and how that is judged."""
+"""Comparison of two runs of the workflow: which results are compared, and how far they may differ."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Comparison:
 
     @property
     def is_success(self) -> bool:
-        """Whether the run out of memory was completed, and nothing that was compared differs."""
+        """True if the run out of memory was completed, and nothing that was compared differs."""
         return self.oom.is_complete and all(check.agrees for check in self.checks)
 
 

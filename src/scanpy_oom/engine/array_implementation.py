@@ -53,7 +53,7 @@ class ArrayImplementation(ABC, Generic[S, P]):
     """
 
     takes_fill_values: ClassVar[bool] = True
-    """Whether it takes blocks that have fill values."""
+    """True if it takes blocks that have fill values."""
 
     copies: ClassVar[int] = 2
     """Partial results that the device's memory holds at a time."""

@@ -227,7 +227,7 @@ class BlockReader:
 
     @property
     def needs_other_columns(self) -> bool:
-        """Whether row totals are to be found over other columns than those that are shown."""
+        """True if row totals are to be found over other columns than those that are shown."""
         return bool(self._other_totals)
 
     def complete_totals(self, raw: CSRBlock, rows: Rows) -> None:
@@ -261,7 +261,7 @@ class BlockReader:
 
     @property
     def tabulates(self) -> bool:
-        """Whether values follow from what is stored and its row: then tables tell what becomes of small counts."""
+        """True if values follow from what is stored and its row: then tables tell what becomes of small counts."""
         return bool(self._program.head) and not (self._program.tail or self._fill_values or self._filling)
 
     def tabulate(

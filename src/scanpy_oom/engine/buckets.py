@@ -198,7 +198,7 @@ class ByBuckets(Reduction):
 
     @property
     def _is_dense(self) -> bool:
-        """Whether values must be made dense: where what is not stored differs by row."""
+        """True if values must be made dense: where what is not stored differs by row."""
         return self._fill_values is not None and self._fill_values.values.shape[0] > 1
 
     def _balanced(self, stored: int, n_buckets: int) -> NDArray[np.intp]:

@@ -144,7 +144,7 @@ def _allotted(partial_nbytes: int, workspace_nbytes: int, bounds: tuple[int, int
 
 
 def fits(partial_nbytes: int, workspace_nbytes: int = 0) -> bool:
-    """Whether :func:`allot` would find room for such a pass."""
+    """Return whether :func:`allot` would find room for such a pass."""
     bounds = SMALLEST_BLOCK, LARGEST_BLOCK
     available = ACCOUNTANT.available_to_passes()
     if _allotted(partial_nbytes, workspace_nbytes, bounds, available) is not None:

@@ -54,7 +54,7 @@ class ColumnChoice:
 
     @property
     def reorders(self) -> bool:
-        """Whether what is shown comes in another order than in the source."""
+        """True if what is shown comes in another order than in the source."""
         return self._rank is not None
 
     def select(self, raw: CSRBlock) -> CSRBlock:

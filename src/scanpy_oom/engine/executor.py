@@ -87,7 +87,7 @@ class Pass:
 
     @property
     def is_final(self) -> bool:
-        """Whether values go elsewhere, and are not likely to be read again."""
+        """True if values go elsewhere, and are not likely to be read again."""
         return any(reduction.is_final for request in self.requests for reduction in request.reductions)
 
     def largest_entries(self) -> int:
@@ -144,7 +144,7 @@ class Pass:
 
     @property
     def in_one_piece(self) -> bool:
-        """Whether blocks are added one after the other to one partial result."""
+        """True if blocks are added one after the other to one partial result."""
         return any(reduction.in_order for request in self.requests for reduction in request.reductions)
 
     def partials(self) -> Partials:

@@ -81,7 +81,7 @@ class Partition:
 
     @property
     def repeats_rows(self) -> bool:
-        """Whether a row comes more than once."""
+        """True if a row comes more than once."""
         return self._sorted is not None and bool((np.diff(self._sorted) == 0).any())
 
     def longest(self) -> int:

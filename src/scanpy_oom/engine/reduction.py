@@ -26,19 +26,19 @@ class Reduction(ABC):
     """
 
     uses_blas: bool = False
-    """Whether `update` calls BLAS, which is then held to one thread a worker."""
+    """True if `update` calls BLAS, which is then held to one thread a worker."""
 
     in_order: bool = False
-    """Whether blocks must be added one after the other, in the order of the rows, to a single partial result."""
+    """True if blocks must be added one after the other, in the order of the rows, to a single partial result."""
 
     is_final: bool = False
-    """Whether it takes the values elsewhere, so that they are not likely to be read again."""
+    """True if it takes the values elsewhere, so that they are not likely to be read again."""
 
     by_columns: bool = False
-    """Whether results for parts of the columns can be joined."""
+    """True if results for parts of the columns can be joined."""
 
     needs_columns: bool = False
-    """Whether it must be given a column-compressed matrix column by column."""
+    """True if it must be given a column-compressed matrix column by column."""
 
     spec: object = None
     """Parameters, as the reduction and its array implementation see them: a frozen dataclass, None if there are none.

@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
-    """Whether what is read may be cached, and whether it will be read again."""
+    """Permission to cache what is read, and the expectation that it will be read again."""
 
     cache: bool
     reuse: bool

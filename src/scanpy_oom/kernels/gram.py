@@ -29,7 +29,7 @@ N_DENSE_COLUMNS = 256
 
 
 def dense_is_cheaper(indptr: NDArray[np.int64], n_columns: int) -> bool:
-    """Whether densifying this block costs less time than going through pairs of its non-zeros."""
+    """Return whether densifying this block costs less time than going through pairs of its non-zeros."""
     counts = np.diff(indptr).astype(np.float64)
     pairs = float((counts * (counts + 1) / 2).sum())
     return pairs * SECONDS_PER_PAIR > counts.size * float(n_columns) ** 2 * SECONDS_PER_DENSE_CELL

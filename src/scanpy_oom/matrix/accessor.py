@@ -47,7 +47,7 @@ class OOMAccessor:
 
     @property
     def isbacked(self) -> bool:
-        """Whether a matrix of this object stays on disk."""
+        """True if a matrix of this object stays on disk."""
         return next(self._matrices(), None) is not None
 
     def to_memory(self) -> AnnData:

@@ -39,7 +39,7 @@ class CopyByColumns(Protocol):
 
     @property
     def takes_memory(self) -> bool:
-        """Whether it is in memory, or in a scratch file that is."""
+        """True if it is in memory, or in a scratch file that is."""
 
     def holds(self, columns: NDArray[np.intp]) -> bool:
         """Return whether it holds all of these columns of the source."""
@@ -169,7 +169,7 @@ class Copies:
         return next((level for level in self._upwards() if copy in level._own), None)
 
     def _is_idle(self) -> bool:
-        """Whether there is nothing here, and never will be."""
+        """Return whether there is nothing here, and never will be."""
         nobody = self._interest is None or self._interest() is None
         return nobody and not self._own and self.by_columns is None and not len(self.recent) and self._above is not None
 

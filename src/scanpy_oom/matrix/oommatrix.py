@@ -13,6 +13,7 @@ from ..storage.sources.memory import MemorySource
 from .cache_registry import Copies
 from .inplace.changes import Changes
 from .methods.arithmetic import Arithmetic
+from .methods.base import no_attribute
 from .methods.in_memory import InMemory, as_held, asked_by_scipy, holds_arrays, run_in_memory
 from .methods.indexing import take_values
 from .methods.materialize import materialised
@@ -199,7 +200,7 @@ class OOMMatrix(Products, Reductions, InMemory, Changes, Arithmetic, CSRDataset)
 
     @property
     def stores_no_zeros(self) -> bool:
-        """Whether it is known that no entry that is stored is zero."""
+        """True if it is known that no entry that is stored is zero."""
         statistics = self.statistics
         whole = self.selection.columns is None and self.source.nnz_is_exact and not self.chain.drops_zeros
         if statistics.no_zeros is None and whole:
@@ -211,7 +212,7 @@ class OOMMatrix(Products, Reductions, InMemory, Changes, Arithmetic, CSRDataset)
     def nbytes(self) -> int:
         """Bytes that an array of this would take in memory."""
         if not self.is_dense:
-            raise self._no_attribute("nbytes")  # noqa: EM101
+            raise no_attribute(self, "nbytes")
         return self.nbytes_in_memory
 
     @property
@@ -280,7 +281,7 @@ class OOMMatrix(Products, Reductions, InMemory, Changes, Arithmetic, CSRDataset)
     def asformat(self, format: str | None, copy: bool = False) -> Result:  # noqa: FBT001, FBT002
         """Return the matrix held in another way; itself if it is held so, and else in memory."""
         if self.is_dense:
-            raise self._no_attribute("asformat")  # noqa: EM101
+            raise no_attribute(self, "asformat")
         if asked_by_scipy():
             return run_in_memory(lambda values: values.asformat(format), "scipy.sparse", self)
         if format is None or format == self.format:
@@ -290,7 +291,7 @@ class OOMMatrix(Products, Reductions, InMemory, Changes, Arithmetic, CSRDataset)
     def tocsr(self, copy: bool = False) -> OOMMatrix:  # noqa: FBT001, FBT002
         """Return itself, by rows; lazy."""
         if self.is_dense:
-            raise self._no_attribute("tocsr")  # noqa: EM101
+            raise no_attribute(self, "tocsr")
         if self.format != "csr":
             return self.transform(HeldByRows())
         return self.copy() if copy else self

@@ -36,11 +36,11 @@ class Extrema(Protocol):
 
     @property
     def all_whole(self) -> bool:
-        """Whether all are whole numbers."""
+        """True if all are whole numbers."""
 
     @property
     def any_negative(self) -> bool:
-        """Whether one is below zero."""
+        """True if one is below zero."""
 
 
 class Engine(Protocol):

@@ -93,5 +93,5 @@ class Selection:
 
     @property
     def repeats_columns(self) -> bool:
-        """Whether a column is shown more than once."""
+        """True if a column is shown more than once."""
         return self.columns is not None and np.unique(self.columns).size != self.columns.size

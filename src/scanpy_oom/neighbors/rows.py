@@ -61,7 +61,7 @@ class Rows:
 
     @property
     def is_array(self) -> bool:
-        """Whether threads may read it, each for itself."""
+        """True if threads may read it, each for itself."""
         return isinstance(self._x, np.ndarray)
 
     def blocks(self) -> list[tuple[int, int]]:

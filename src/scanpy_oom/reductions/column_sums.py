@@ -24,7 +24,7 @@ P = TypeVar("P")
 
 
 def squares_are_single(matrix: OOMMatrix, *, as_csr: bool = False) -> bool:
-    """Whether squares of single-precision values are single, as in scanpy: then their sum is exact, in whatever order.
+    """Return whether squares of single-precision values are single, as in scanpy; their sum is then exact in any order.
 
     Of a column-compressed matrix it takes them in double precision, unless it makes it row-compressed first (`as_csr`).
     """

@@ -31,7 +31,7 @@ class _Downsample(ScratchRows):
     """Writes counts that were drawn to scratch space; the result is a matrix."""
 
     sums_first: bool = False
-    """Whether scanpy sums up all values first, which in newer SciPy puts entries in order by column."""
+    """True if scanpy sums up all values first, which in newer SciPy puts entries in order by column."""
 
     _what = "downsampled counts"
 
@@ -137,7 +137,7 @@ class DownsampleTotal(_Downsample):
 
 @cache
 def _summing_sorts() -> bool:
-    """Whether the sum of all values of a row-compressed matrix puts its entries in order, in the installed SciPy."""
+    """Return whether the installed SciPy puts entries in order when it sums up all values of a CSR matrix."""
     matrix = sparse.csr_matrix((np.ones(2), np.array([1, 0]), np.array([0, 2])), shape=(1, 2))
     matrix.sum()
     return bool((np.diff(matrix.indices) > 0).all())

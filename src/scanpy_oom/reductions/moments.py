@@ -166,14 +166,8 @@ class GroupMoments(Reduction):
 
     Parameters
     ----------
-    codes
-        `(n_rows,)` group of each row, -1 for none.
-    n_groups
-        Number of groups.
-    counted
-        Whether to count non-zero and positive values.
-    as_csr
-        Whether scanpy makes a column-compressed matrix row-compressed first.
+    codes, n_groups, counted, as_csr
+        As :class:`MomentsSpec` has them; `codes` of any integers.
     """
 
     by_columns = True

@@ -66,7 +66,7 @@ class Write(Reduction):
         self._writer: Any = None
 
     def as_array(self, matrix: OOMMatrix) -> bool:
-        """Whether a matrix is written as an array: if it would be one in memory, or that was asked for."""
+        """Return whether a matrix is written as an array: if it would be one in memory, or that was asked for."""
         return matrix.is_dense or self._full_name in _dense_names.get()
 
     def prepare(self, matrix: OOMMatrix) -> None:

@@ -329,7 +329,7 @@ class Container(ABC):
     @property
     @abstractmethod
     def is_closed(self) -> bool:
-        """Whether it was closed."""
+        """True if it was closed."""
 
     @abstractmethod
     def check_open(self) -> None:

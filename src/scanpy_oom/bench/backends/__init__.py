@@ -45,7 +45,7 @@ class Backend:
 
     @property
     def is_installed(self) -> bool:
-        """Whether it can be run."""
+        """True if it can be run."""
         return self.package is None or find_spec(self.package) is not None
 
     def load(self) -> type[Workflow]:

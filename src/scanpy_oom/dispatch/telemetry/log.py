@@ -121,7 +121,7 @@ class Log:
 
     @property
     def has_begun(self) -> bool:
-        """Whether calls are recorded."""
+        """True if calls are recorded."""
         return self._started is not None
 
     def begin(self) -> None:

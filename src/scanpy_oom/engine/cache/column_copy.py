@@ -81,12 +81,12 @@ class ColumnCopy:
 
     @property
     def in_memory(self) -> bool:
-        """Whether it is in memory."""
+        """True if it is in memory."""
         return self._copy.in_memory
 
     @property
     def takes_memory(self) -> bool:
-        """Whether it is in memory, or in a scratch file that is."""
+        """True if it is in memory, or in a scratch file that is."""
         return self._copy.takes_memory
 
     def holds(self, columns: NDArray[np.intp]) -> bool:

@@ -70,7 +70,7 @@ class _Store:
 
     @property
     def in_memory(self) -> bool:
-        """Whether they are in memory."""
+        """True if they are in memory."""
         return self._file is None
 
     def put(self, content: bytes) -> int:
@@ -208,12 +208,12 @@ class CompactCopy(Reader):
 
     @property
     def in_memory(self) -> bool:
-        """Whether it is in memory."""
+        """True if it is in memory."""
         return self._store.in_memory
 
     @property
     def takes_memory(self) -> bool:
-        """Whether it is in memory, or in a scratch file that is."""
+        """True if it is in memory, or in a scratch file that is."""
         return self._store.takes_memory and self._store.nbytes > 0
 
     def _positions(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:

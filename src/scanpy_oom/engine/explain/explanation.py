@@ -100,7 +100,7 @@ class Explanation:
 
     @property
     def repeats(self) -> bool:
-        """Whether there may be more passes than are listed."""
+        """True if there may be more passes than are listed."""
         return any(planned.repeats for planned in self.passes or ())
 
     @property
@@ -110,7 +110,7 @@ class Explanation:
 
     @property
     def bytes_certain(self) -> bool:
-        """Whether that number is certain."""
+        """True if that number is certain."""
         return self.passes is not None and not self.repeats and all(planned.bytes_certain for planned in self.passes)
 
     @property

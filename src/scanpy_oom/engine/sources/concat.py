@@ -53,7 +53,7 @@ class Part:
 
     @property
     def is_full(self) -> bool:
-        """Whether any value of its columns may be an entry: its zeros have become other values."""
+        """True if any value of its columns may be an entry: its zeros have become other values."""
         return self.matrix.chain.fill_values is not None
 
     @property
@@ -64,7 +64,7 @@ class Part:
 
     @property
     def nnz_is_exact(self) -> bool:
-        """Whether that is just what is read."""
+        """True if that is just what is read."""
         source = self.matrix.source
         all_columns = self.matrix.selection.columns is None and not self.matrix.chain.drops_zeros
         return all_columns and not self.is_full and source.format != "dense" and source.nnz_is_exact
@@ -171,7 +171,7 @@ class JoinedSource(Source):
 
     @property
     def is_slow(self) -> bool:
-        """Whether a part is slow to read, and is not read from a copy."""
+        """True if a part is slow to read, and is not read from a copy."""
         slow = (part.matrix for part in self.parts if part.matrix.source.is_slow)
         return any(isinstance(choose_reader([matrix]), SourceReader) for matrix in slow)
 
@@ -182,7 +182,7 @@ class JoinedSource(Source):
 
     @property
     def nnz_is_exact(self) -> bool:
-        """Whether that is just what is read."""
+        """True if that is just what is read."""
         return self.format == "dense" or all(part.nnz_is_exact for part in self.parts)
 
     @property

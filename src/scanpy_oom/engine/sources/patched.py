@@ -70,7 +70,7 @@ class PatchedSource(JoinedSource):
 
     @property
     def nnz_is_exact(self) -> bool:
-        """Whether that is just what is read."""
+        """True if that is just what is read."""
         return self.format == "dense"
 
     def _counted(self) -> NDArray[Any]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from scipy import sparse
 
 from ...messages import asked_by_library, warn_user
-from ..methods.base import Mixin
+from ..methods.base import Mixin, no_attribute
 from ..methods.in_memory import holds_arrays
 from ..methods.materialize import materialised
 from ..methods.operands import is_scalar
@@ -96,7 +96,7 @@ class Changes(Mixin):
         """Return the steps that make booleans of this matrix's own values, if an index is such; else None."""
         if not isinstance(index, Changes) or index.dtype != bool:
             return None
-        return steps_since(self._state, index._state)
+        return steps_since(self._matrix, cast("OOMMatrix", index))
 
     @one_at_a_time
     def change_in_memory(self, change: Callable[[Any], object], what: str) -> None:
@@ -133,13 +133,13 @@ class Changes(Mixin):
     def setdiag(self, values: object, k: int = 0) -> None:
         """Set a diagonal, in memory."""
         if self.is_dense:
-            raise self._matrix._no_attribute("setdiag")  # noqa: EM101
+            raise no_attribute(self._matrix, "setdiag")
         self.change_in_memory(lambda held: held.setdiag(values, k), "X.setdiag")
 
     def fill(self, value: object) -> None:
         """Set all values of a dense matrix to a number; lazy."""
         if not self.is_dense:
-            raise self._matrix._no_attribute("fill")  # noqa: EM101
+            raise no_attribute(self._matrix, "fill")
         number = as_value(value, self.dtype)
         if number is None:
             self.change_in_memory(lambda values: values.fill(value), "X.fill")
@@ -148,7 +148,7 @@ class Changes(Mixin):
 
     def _change_array(self, name: str, *args: object, **kwargs: object) -> None:
         if not self.is_dense:
-            raise self._matrix._no_attribute(name)
+            raise no_attribute(self._matrix, name)
         self.change_in_memory(lambda values: getattr(values, name)(*args, **kwargs), f"X.{name}")
 
     def sort(self, *args: object, **kwargs: object) -> None:
@@ -170,14 +170,14 @@ class Changes(Mixin):
         Libraries hand them to compiled code, which takes nothing but arrays: for these, they are brought into memory.
         """
         if self.is_dense:
-            raise self._matrix._no_attribute("data")  # noqa: EM101
+            raise no_attribute(self._matrix, "data")
         stored = StoredValues(self._matrix)
         return HeldValues(stored) if asked_by_library() else stored
 
     @data.setter
     def data(self, values: object) -> None:
         if self.is_dense:
-            raise self._matrix._no_attribute("data")  # noqa: EM101
+            raise no_attribute(self._matrix, "data")
         StoredValues(self._matrix).replace(values)
 
     @one_at_a_time
@@ -215,7 +215,7 @@ class Changes(Mixin):
             result = engine().keep_changed(result.astype(self.dtype, copy=False), self._matrix)
         elif result.dtype != self.dtype:
             result = result.transform(Cast(self.dtype))
-        self.become(result._matrix)
+        self.become(cast("OOMMatrix", result))
 
     def _in_place_sparse(self, name: str, other: Any) -> object:
         if name == "truediv":

@@ -61,7 +61,7 @@ class Places:
 
     @property
     def is_outer(self) -> bool:
-        """Whether they are all of some rows in some columns."""
+        """True if they are all of some rows in some columns."""
         return self.rows.ndim == 2 and self.rows.shape[1] == 1
 
     def by_row(self) -> Places:

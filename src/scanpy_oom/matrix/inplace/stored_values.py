@@ -43,7 +43,7 @@ class StoredValues:
     ndim = 1
 
     def __init__(self, matrix: OOMMatrix) -> None:
-        self._matrix = matrix
+        self.matrix = matrix
         matrix._shown_data = [ref for ref in matrix._shown_data if ref() is not None] + [weakref.ref(self)]
 
     # -- what it is
@@ -51,12 +51,12 @@ class StoredValues:
     @property
     def dtype(self) -> np.dtype:
         """Dtype of the values."""
-        return self._matrix.dtype
+        return self.matrix.dtype
 
     @property
     def size(self) -> int:
         """Count of stored values."""
-        return self._matrix.nnz
+        return self.matrix.nnz
 
     @property
     def shape(self) -> tuple[int]:
@@ -77,13 +77,13 @@ class StoredValues:
         return self.size
 
     def __repr__(self) -> str:
-        return f"StoredValues of {self._matrix!r}"
+        return f"StoredValues of {self.matrix!r}"
 
     # -- in memory
 
     def in_memory(self, what: str = "X.data") -> Values:
         """Bring the values into memory; what is done to the array is done to it alone, so that it is read-only."""
-        return stored_array(self._matrix, "data", what)
+        return stored_array(self.matrix, "data", what)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Values:  # noqa: FBT001
         if copy is False:
@@ -116,11 +116,11 @@ class StoredValues:
         dtype = np.dtype(dtype)
         if not is_supported_dtype(dtype) or dtype == np.float16:
             return self.in_memory("X.data.astype").astype(dtype, *args, **kwargs)
-        return StoredValues(self._matrix.copy() if dtype == self.dtype else self._matrix.transform(Cast(dtype)))
+        return StoredValues(self.matrix.copy() if dtype == self.dtype else self.matrix.transform(Cast(dtype)))
 
     def copy(self, order: str = "C") -> StoredValues:
         """Return the same values, which change by themselves."""
-        return StoredValues(self._matrix.copy())
+        return StoredValues(self.matrix.copy())
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: object) -> object:
         if method == "at":
@@ -146,7 +146,7 @@ class StoredValues:
         """Return what a ufunc of values and at most one number gives, lazily; None if it is no such."""
         others = [value for value in inputs if value is not self]
         if (
-            self._matrix.chain.drops_zeros
+            self.matrix.chain.drops_zeros
             or len(inputs) > 2
             or ufunc.nout != 1
             or not all(is_scalar(value) for value in others)
@@ -163,7 +163,7 @@ class StoredValues:
             return None
         scalar: Any = operand if operand is None or np.isscalar(operand) else operand[()]
         step = Elementwise(ufunc.__name__, scalar, dtype, reflected, keeps_zeros=True)
-        return StoredValues(self._matrix.transform(step))
+        return StoredValues(self.matrix.transform(step))
 
     # -- in place
 
@@ -172,7 +172,7 @@ class StoredValues:
         steps = self._condition(index)
         number = as_value(value, self.dtype) if steps is not None and is_scalar(value) else None
         if steps is not None and number is not None:
-            self._matrix.become(self._matrix.transform(Where(steps, number, keeps_zeros=True)))
+            self.matrix.become(self.matrix.transform(Where(steps, number, keeps_zeros=True)))
         elif steps == ():
             self._take(value)
         else:
@@ -181,16 +181,16 @@ class StoredValues:
             def change(held: sparse.csr_matrix) -> None:
                 held.data[index] = value
 
-            self._matrix.change_in_memory(change, "X.data[...] = ...")
+            self.matrix.change_in_memory(change, "X.data[...] = ...")
 
     def _condition(self, index: object) -> tuple[Transform, ...] | None:
-        if self._matrix.chain.drops_zeros:
+        if self.matrix.chain.drops_zeros:
             return None  # what is stored is known when it is read
         if index is Ellipsis or (isinstance(index, slice) and index == slice(None)):
             return ()
         if not isinstance(index, StoredValues) or index.dtype != bool:
             return None
-        return steps_since(self._matrix._state, index._matrix._state)
+        return steps_since(self.matrix, index.matrix)
 
     def _take(self, values: object) -> None:
         """Put values in the place of these, in the dtype that these have."""
@@ -206,7 +206,7 @@ class StoredValues:
         def change(held: sparse.csr_matrix) -> None:
             held.data[...] = array
 
-        self._matrix.change_in_memory(change, "X.data[...] = ...")
+        self.matrix.change_in_memory(change, "X.data[...] = ...")
 
     @one_at_a_time
     def replace(self, values: object, *, in_place: bool = False) -> None:
@@ -220,11 +220,11 @@ class StoredValues:
             Whether they are written into the array that there is: whoever holds it sees them.
         """
         if isinstance(values, StoredValues):
-            if values._matrix is self._matrix:
+            if values.matrix is self.matrix:
                 return
-            if _are_stored_alike(values._matrix, self._matrix):
-                before = self._matrix.copy()
-                self._matrix.become(values._matrix)
+            if _are_stored_alike(values.matrix, self.matrix):
+                before = self.matrix.copy()
+                self.matrix.become(values.matrix)
                 if not in_place:
                     self._let_go(before)
                 return
@@ -233,37 +233,37 @@ class StoredValues:
         if values.shape != self.shape:
             msg = f"{values.size:,} values are given for a matrix that stores {self.size:,}."
             raise ValueError(msg)
-        before = self._matrix.copy()
+        before = self.matrix.copy()
 
         def change(held: sparse.csr_matrix) -> sparse.csr_matrix:
             held.data = values
             return held
 
-        self._matrix.change_in_memory(change, "X.data = ...")
+        self.matrix.change_in_memory(change, "X.data = ...")
         if not in_place:
             self._let_go(before)
 
     def _let_go(self, before: OOMMatrix) -> None:
         """Have those that were shown before keep their values: the matrix has got another array, as in memory."""
-        matrix, shown = self._matrix, [ref() for ref in self._matrix._shown_data]
+        matrix, shown = self.matrix, [ref() for ref in self.matrix._shown_data]
         for one in shown:
             if one is not None:
-                one._matrix = before
+                one.matrix = before
         before._shown_data = matrix._shown_data
         matrix._shown_data = []
-        self._matrix = matrix
+        self.matrix = matrix
 
     def sort(self, *args: object, **kwargs: object) -> None:
         """Sort the values, in memory."""
-        self._matrix.change_in_memory(lambda held: held.data.sort(*args, **kwargs), "X.data.sort")
+        self.matrix.change_in_memory(lambda held: held.data.sort(*args, **kwargs), "X.data.sort")
 
     def partition(self, *args: object, **kwargs: object) -> None:
         """Sort the values in part, in memory."""
-        self._matrix.change_in_memory(lambda held: held.data.partition(*args, **kwargs), "X.data.partition")
+        self.matrix.change_in_memory(lambda held: held.data.partition(*args, **kwargs), "X.data.partition")
 
     def put(self, *args: object, **kwargs: object) -> None:
         """Put values at places, in memory."""
-        self._matrix.change_in_memory(lambda held: held.data.put(*args, **kwargs), "X.data.put")
+        self.matrix.change_in_memory(lambda held: held.data.put(*args, **kwargs), "X.data.put")
 
     def fill(self, value: object) -> None:
         """Set all stored values to a number; lazy."""
@@ -293,7 +293,7 @@ class HeldValues(np.ndarray):
         if self._stored is None:
             super().__setitem__(index, value)
             return
-        forget_arrays(self._stored._matrix)  # this one is changed, and whoever gets the old values back reads them
+        forget_arrays(self._stored.matrix)  # this one is changed, and whoever gets the old values back reads them
         self._stored[index] = value
         self.flags.writeable = True
         super().__setitem__(index, value)

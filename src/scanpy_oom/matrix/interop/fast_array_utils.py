@@ -35,7 +35,7 @@ def _power(x: OOMMatrix, n: int, /, dtype: DTypeLike | None = None) -> OOMMatrix
 
 
 def _is_constant(x: OOMMatrix, /, *, axis: int | None = None) -> bool | NDArray[np.bool_]:
-    """Whether the values along an axis, or all, are equal; streamed."""
+    """Return whether the values along an axis, or all, are equal; streamed."""
     equal = _statistic(x, "min", axis=axis) == _statistic(x, "max", axis=axis)
     return bool(equal) if axis is None else equal
 

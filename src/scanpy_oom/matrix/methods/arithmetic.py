@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 from scipy import sparse
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from ...storage.abc import Values
+    from ..oommatrix import OOMMatrix
     from ..transforms import Transform
     from .base import Result
 
@@ -83,8 +84,8 @@ class Arithmetic(Mixin):
             raise TypeError(msg)
         dtype = kwargs.pop("dtype", None)
         if dtype is not None and not kwargs and method == "__call__":
-            cast = self.astype(dtype)
-            return ufunc(*(cast if value is self else value for value in inputs))
+            converted = self.astype(dtype)
+            return ufunc(*(converted if value is self else value for value in inputs))
         if method != "__call__" or kwargs or ufunc.nout != 1 or getattr(np, ufunc.__name__, None) is not ufunc:
             kwargs |= {} if dtype is None else {"dtype": dtype}
             return run_in_memory(getattr(ufunc, method), name, *inputs, **kwargs)
@@ -98,7 +99,7 @@ class Arithmetic(Mixin):
     def _written_to(ufunc: np.ufunc, method: str, inputs: tuple[object, ...], kwargs: dict[str, Any]) -> Result:
         """Run a ufunc whose result is to be that of a matrix: what is there changes, as an array does."""
         (target,) = kwargs.pop("out")
-        matrix = target._matrix
+        matrix: OOMMatrix = target
         if not matrix.is_dense:
             msg = f"np.{ufunc.__name__} writes to no sparse matrix, in SciPy neither: `X.data` are the stored values."
             raise TypeError(msg)
@@ -306,7 +307,7 @@ class Arithmetic(Mixin):
         if out is None:
             return clipped
         if isinstance(out, Mixin):
-            out._matrix.take_values_of(clipped)
+            cast("OOMMatrix", out).take_values_of(clipped)
         else:
             np.copyto(out, np.asarray(clipped), casting="same_kind")
         return out

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, TypeAlias, cast
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from scipy import sparse
 
     from ...storage.abc import Values
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     Result: TypeAlias = OOMMatrix | Held
     """A lazy matrix; values in memory where an operation has no lazy form."""
 
-__all__ = ["Mixin"]
+__all__ = ["Mixin", "no_attribute"]
 
 
 class Mixin:
@@ -49,7 +50,7 @@ class Mixin:
 
     @property
     def is_dense(self) -> bool:
-        """Whether scanpy, in memory, would hold this as a dense array."""
+        """True if scanpy, in memory, would hold this as a dense array."""
         return self.chain.dense
 
     @property
@@ -68,3 +69,11 @@ class Mixin:
     @property
     def _matrix(self) -> OOMMatrix:
         return cast("OOMMatrix", self)
+
+
+def no_attribute(matrix: OOMMatrix, name: str) -> AttributeError:
+    """Return the error for an attribute that this kind of matrix has not; it says how an array in memory has it."""
+    msg = f"{type(matrix).__name__!r} object has no attribute {name!r}"
+    if matrix.is_dense and hasattr(np.ndarray, name):
+        msg += f". In memory it has: `X = adata.X.to_memory()`, then `X.{name}`, and `adata.X = X` if that changes it"
+    return AttributeError(msg, name=name, obj=matrix)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 import anndata
 import numpy as np
 from scipy import sparse
 
 from ..protocol import TO_ARRAY, engine
-from .base import Mixin
+from .base import Mixin, no_attribute
 from .materialize import materialised
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _NO_VERSION = "there is no out-of-memory version of it"
 
 
 def holds_arrays(source: Source) -> bool:
-    """Whether what a source holds, were it sparse in memory, would be one of SciPy's sparse arrays.
+    """Return whether what a source holds, were it sparse in memory, would be one of SciPy's sparse arrays.
 
     As what was given is; what is read, as anndata is set.
     """
@@ -47,12 +47,12 @@ def holds_arrays(source: Source) -> bool:
 
 
 def sparse_arrays(matrix: OOMMatrix) -> bool:
-    """Whether `matrix` is one of SciPy's sparse arrays, or would be, were it sparse in memory."""
+    """Return whether `matrix` is one of SciPy's sparse arrays, or would be, were it sparse in memory."""
     return isinstance(matrix, sparse.sparray) if sparse.issparse(matrix) else holds_arrays(matrix.source)
 
 
 def asked_by_scipy() -> bool:
-    """Whether the caller's caller is a constructor of SciPy, which goes on with the arrays of what it is given."""
+    """Return whether a constructor of SciPy calls the caller; it goes on with the arrays of what it is given."""
     return sys._getframe(2).f_globals.get("__name__", "").startswith("scipy.sparse.")
 
 
@@ -79,7 +79,7 @@ def run_in_memory(function: Callable[..., T], name: str, *operands: object, **kw
     """
     matrices = {id(value): value for value in operands if isinstance(value, InMemory)}
     nbytes = sum(matrix.nbytes_in_memory for matrix in matrices.values())
-    first = next(iter(matrices.values()))._matrix
+    first = cast("OOMMatrix", next(iter(matrices.values())))
     engine().announce(name, first, nbytes, _NO_VERSION)
     with materialised(name, first) as made:
         values = {key: made(matrix.to_memory()) for key, matrix in matrices.items()}
@@ -129,7 +129,7 @@ class InMemory(Mixin):
     def tocsc(self, copy: bool = False) -> Self | sparse.csc_matrix:  # noqa: FBT001, FBT002
         """Bring all values into memory by columns, within ``settings.memory_limit``; itself if it is held so."""
         if self.is_dense:
-            raise self._no_attribute("tocsc")  # noqa: EM101
+            raise no_attribute(self._matrix, "tocsc")
         if self._matrix.format == "csc":
             return self
         return run_in_memory(lambda values: values.tocsc(), "X.tocsc", self)
@@ -172,7 +172,7 @@ class InMemory(Mixin):
     def _replace_stored(self, name: str, values: object) -> None:
         """Put others in the place of `indices` or `indptr`, in memory; they must fit what else is stored."""
         if self.is_dense:
-            raise self._no_attribute(name)
+            raise no_attribute(self._matrix, name)
         given = np.array(values)  # which the caller may change later
 
         def change(held: sparse.csr_matrix) -> None:
@@ -188,7 +188,7 @@ class InMemory(Mixin):
 
     def _stored(self, name: str) -> NDArray[Any]:
         if self.is_dense:
-            raise self._no_attribute(name)
+            raise no_attribute(self._matrix, name)
         from .sparse_arrays import stored_array  # which brings values into memory by what is here
 
         return stored_array(self._matrix, name)
@@ -229,12 +229,4 @@ class InMemory(Mixin):
             return lambda *args, **kwargs: run_in_memory(
                 lambda values: getattr(values, name)(*args, **kwargs), f"X.{name}", self
             )
-        raise self._no_attribute(name)
-
-    def _no_attribute(self, name: str) -> AttributeError:
-        msg = f"{type(self).__name__!r} object has no attribute {name!r}"
-        if self.is_dense and hasattr(np.ndarray, name):
-            msg += (
-                f". In memory it has: `X = adata.X.to_memory()`, then `X.{name}`, and `adata.X = X` if that changes it"
-            )
-        return AttributeError(msg, name=name, obj=self)
+        raise no_attribute(self._matrix, name)

@@ -49,7 +49,7 @@ def _is_integer(part: object) -> bool:
 
 
 def _is_mask(index: object) -> bool:
-    """Whether an index tells of each value whether it is wanted."""
+    """Return whether an index tells of each value whether it is wanted."""
     return isinstance(index, np.ndarray) and index.ndim == 2 and index.dtype == bool
 
 
@@ -98,7 +98,7 @@ def _n_dimensions(part: slice | ArrayLike) -> int:
 
 
 def _are_pairs(row: slice | ArrayLike, column: slice | ArrayLike) -> bool:
-    """Whether two arrays of positions mean single places, as in NumPy, and not a grid."""
+    """Return whether two arrays of positions mean single places, as in NumPy, and not a grid."""
     if isinstance(row, slice) or isinstance(column, slice):
         return False
     of_rows, of_columns = np.shape(row), np.shape(column)

@@ -56,7 +56,7 @@ SPARSE_METHODS = {"multiply", "power", "maximum", "minimum"}
 
 @cache
 def holds_of_missing() -> bool:
-    """Whether the installed SciPy has a comparison that holds of zeros hold of NaN: by the opposite one."""
+    """Return whether the installed SciPy has a comparison that holds of zeros hold of NaN: by the opposite one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return bool((sparse.csr_matrix([[np.nan]]) < 1)[0, 0])
@@ -68,12 +68,12 @@ def rounded(values: Any, decimals: int, out: Values | None) -> Held:
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether this is one number, of Python or NumPy."""
+    """Return whether this is one number, of Python or NumPy."""
     return np.isscalar(value) or (np.ndim(value) == 0 and hasattr(value, "dtype"))
 
 
 def is_operand(value: object) -> bool:
-    """Whether this is a number, an array, a matrix, or a list that NumPy would make an array of."""
+    """Return whether this is a number, an array, a matrix, or a list that NumPy would make an array of."""
     if isinstance(value, str) or value is None:
         return False
     return is_scalar(value) or hasattr(value, "__array__") or sparse.issparse(value) or isinstance(value, list | tuple)

@@ -122,7 +122,7 @@ def _of_kind(product: sparse.spmatrix, left: sparse.spmatrix) -> sparse.csr_matr
 
 
 def _is_diagonal(other: Any) -> bool:
-    """Whether a product multiplies each row or column by a number, which is lazy (``scipy.sparse.diags(v) @ X``)."""
+    """Return whether a product scales rows or columns, which is lazy (``scipy.sparse.diags(v) @ X``)."""
     square = sparse.issparse(other) and other.format == "dia" and other.shape[0] == other.shape[1]
     return square and not other.offsets.any()
 

@@ -106,13 +106,13 @@ class Reductions(Mixin):
         return self._extreme("min", axis, out, keepdims=keepdims, explicit=explicit)
 
     def any(self, axis: Axes = None, out: Values | None = None, *, keepdims: bool = False) -> Reduced:
-        """Whether values along an axis, or of all, are not zero: whether one is."""
+        """Tell whether one of the values along an axis, or of all, is not zero."""
         axis = self._axis(axis)
         found = np.asarray(self._counts(axis) > 0)
         return self._shown(found, axis, np.dtype(bool), out, keepdims=keepdims, plain=True)
 
     def all(self, axis: Axes = None, out: Values | None = None, *, keepdims: bool = False) -> Reduced:
-        """Whether values along an axis, or of all, are not zero: whether all are."""
+        """Tell whether none of the values along an axis, or of all, is zero."""
         axis = self._axis(axis)
         found = np.asarray(self._counts(axis) == self._n(axis))
         return self._shown(found, axis, np.dtype(bool), out, keepdims=keepdims, plain=True)
@@ -166,7 +166,7 @@ class Reductions(Mixin):
         return normalize_axis(axis)
 
     def _cuts_off(self, axis: int | None, dtype: DTypeLike) -> bool:
-        """Whether each value is cut off before it is added to the others: SciPy's versions differ in that."""
+        """Return whether each value is cut off before it is added to the others: SciPy's versions differ in that."""
         halves = np.full((2, 2), 0.5, self.dtype)
         kind = np.asarray if isinstance(self._probe, np.ndarray) else sparse.csr_matrix
         return not np.any(kind(halves).sum(axis=axis, dtype=dtype))

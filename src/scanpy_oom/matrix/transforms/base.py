@@ -33,13 +33,13 @@ class Transform(ABC):
     """
 
     by_row: ClassVar[bool] = False
-    """Whether a parameter varies continuously by row (so that zeros must stay zeros, but for a few rows)."""
+    """True if a parameter varies continuously by row (so that zeros must stay zeros, but for a few rows)."""
 
     fills: ClassVar[bool] = False
-    """Whether the step gives zeros values that vary by row and column, so that blocks are dense from there on."""
+    """True if the step gives zeros values that vary by row and column, so that blocks are dense from there on."""
 
     by_rows: ClassVar[bool] = False
-    """Whether scanpy, in memory, holds the result by rows even where it was given a matrix by columns."""
+    """True if scanpy, in memory, holds the result by rows even where it was given a matrix by columns."""
 
     @abstractmethod
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
@@ -60,20 +60,20 @@ class Transform(ABC):
 
     @property
     def drops_zeros(self) -> bool:
-        """Whether a sparse matrix does not store what becomes zero, as SciPy's comparisons."""
+        """True if a sparse matrix does not store what becomes zero, as SciPy's comparisons."""
         return False
 
     @property
     def is_uniform(self) -> bool:
-        """Whether all places of the matrix are treated alike, so that it may be transposed before or after."""
+        """True if all places of the matrix are treated alike, so that it may be transposed before or after."""
         return False
 
     def makes_dense(self, *, was_dense: bool) -> bool:
-        """Whether scanpy, in memory, holds the result as a dense array."""
+        """Return whether scanpy, in memory, holds the result as a dense array."""
         return was_dense
 
     def may_change_zeros(self) -> bool:
-        """Whether a step that varies by row may make something else of an array's zeros in some rows."""
+        """Return whether a step that varies by row may make something else of an array's zeros in some rows."""
         return False
 
 

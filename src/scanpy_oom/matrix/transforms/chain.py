@@ -84,7 +84,7 @@ class Chain:
 
     @cached_property
     def dense(self) -> bool:
-        """Whether scanpy, in memory, would hold the result as a dense array."""
+        """True if scanpy, in memory, would hold the result as a dense array."""
         dense = self.source_dense
         for transform in self.transforms:
             dense = transform.makes_dense(was_dense=dense)
@@ -126,7 +126,7 @@ class Chain:
 
     @cached_property
     def drops_zeros(self) -> bool:
-        """Whether what became zero is not stored any more, as after SciPy's comparisons."""
+        """True if what became zero is not stored any more, as after SciPy's comparisons."""
         return any(transform.drops_zeros for transform in self.transforms)
 
     @cached_property
@@ -180,7 +180,7 @@ class Chain:
 
     @property
     def may_change_zeros(self) -> bool:
-        """Whether zeros of some rows of an array may become others by what is known of these rows, or is not yet."""
+        """True if zeros of some rows of an array may become others by what is known of these rows, or is not yet."""
         dense = self.source_dense
         for transform in self.transforms:
             if transform.by_row and dense and transform.may_change_zeros():

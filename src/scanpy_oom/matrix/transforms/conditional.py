@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from ...storage.abc import Values
-    from ..state import State
+    from ..oommatrix import OOMMatrix
 
 __all__ = ["Where", "as_value", "steps_since"]
 
@@ -43,8 +43,8 @@ def _are_of_values(steps: Sequence[Transform]) -> bool:
     return all(isinstance(step, Elementwise | Cast | Where) for step in steps)
 
 
-def steps_since(before: State, after: State) -> tuple[Transform, ...] | None:
-    """Return what was done to the values of a matrix since a state, if that was done value by value; else None."""
+def steps_since(before: OOMMatrix, after: OOMMatrix) -> tuple[Transform, ...] | None:
+    """Return the steps from one matrix to another, if each makes a value of a value; else None."""
     same = after.source is before.source and after.selection is before.selection
     done, more = before.chain.transforms, after.chain.transforms
     if not same or len(more) < len(done) or any(a is not b for a, b in zip(done, more, strict=False)):

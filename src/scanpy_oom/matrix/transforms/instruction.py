@@ -87,7 +87,7 @@ class Instruction(ABC):
 
     @property
     def varies(self) -> bool:
-        """Whether the operation differs from row to row."""
+        """True if the operation differs from row to row."""
         return self.row is not None or self.only_rows is not None
 
     def for_rows(self, positions: slice | NDArray[np.intp], source_rows: NDArray[np.intp]) -> Self:

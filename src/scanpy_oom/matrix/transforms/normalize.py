@@ -36,7 +36,7 @@ class RowTotals:
     zero_rows_reported: bool = False
 
     def counts(self, columns: NDArray[np.bool_]) -> bool:
-        """Whether the sums are over these columns, `(n_source_columns,)` booleans."""
+        """Return whether the sums are over these columns, `(n_source_columns,)` booleans."""
         return bool(columns.all()) if not self.counted.size else np.array_equal(self.counted, columns)
 
 

@@ -168,7 +168,7 @@ class BlockProgram(Program):
 
     @property
     def _varies(self) -> bool:
-        """Whether what leads depends on the row."""
+        """True if what leads depends on the row."""
         return any(step.varies for step in self.head)
 
     def table_pays(self, n_values: int) -> bool:

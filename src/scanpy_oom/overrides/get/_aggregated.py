@@ -172,7 +172,7 @@ class _OfCells(_Task):
 
     @property
     def _weighs_masked(self) -> bool:
-        """Whether scanpy adds cells that are masked with a weight of 0, of which infinity makes NaN: before 1.12."""
+        """True if scanpy adds cells that are masked with a weight of 0, of which infinity makes NaN: before 1.12."""
         return self.mask is not None and not SCANPY_1_12 and not self.x.is_dense
 
     def layers(self, found: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -80,7 +80,7 @@ def highly_variable_genes_seurat_v3(  # noqa: PLR0913
 
 
 def _has_running_means(batches: Batches) -> bool:
-    """Whether scanpy has running means, one value after the other, of each batch."""
+    """Return whether scanpy has running means, one value after the other, of each batch."""
     return batches.given and SCANPY_1_12
 
 

@@ -291,7 +291,7 @@ def _fit_small(x: OOMMatrix, k: int, how: How) -> _Fit:
 
 
 def _holds_gram(x: OOMMatrix) -> bool:
-    """Whether the Gram matrix is held: if there are not too many columns, and it fits the memory limit."""
+    """Return whether the Gram matrix is held: if there are not too many columns, and it fits the memory limit."""
     n_columns = x.shape[1]
     nbytes = 12 * n_columns**2 + LIBRARIES
     if n_columns > MOST_COLUMNS or nbytes > room(nbytes):

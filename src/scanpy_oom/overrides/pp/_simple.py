@@ -46,18 +46,7 @@ def filter_cells(
     Reads nothing if the metrics of the cells are known. See :func:`scanpy.pp.filter_cells`.
     """
     thresholds = Thresholds("genes", min_counts, min_genes, max_counts, max_genes, copy=copy)
-    if not isinstance(data, AnnData):
-        return thresholds.apply(data, "row")
-    adata = data.copy() if copy else data
-    plan.reason("", if_none="statistics of rows are known")
-    plan.results(8 * adata.n_obs)
-    subset, number = thresholds.apply(adata.X, "row")
-    plan.end()
-    if not inplace:
-        return subset, number
-    adata.obs["n_counts" if thresholds.of_counts else "n_genes"] = number
-    become(adata, adata[subset].copy())
-    return adata if copy else None
+    return thresholds.filter(data, "row", inplace=inplace, copy=copy)
 
 
 def filter_genes(
@@ -75,18 +64,7 @@ def filter_genes(
     Reads nothing if the metrics of the genes are known. See :func:`scanpy.pp.filter_genes`.
     """
     thresholds = Thresholds("cells", min_counts, min_cells, max_counts, max_cells, copy=copy)
-    if not isinstance(data, AnnData):
-        return thresholds.apply(data, "col")
-    adata = data.copy() if copy else data
-    plan.reason("", if_none="statistics of columns are known")
-    plan.results(8 * adata.n_vars)
-    subset, number = thresholds.apply(adata.X, "col")
-    plan.end()
-    if not inplace:
-        return subset, number
-    adata.var["n_counts" if thresholds.of_counts else "n_cells"] = number
-    become(adata, adata[:, subset].copy())
-    return adata if copy else None
+    return thresholds.filter(data, "col", inplace=inplace, copy=copy)
 
 
 class Thresholds:
@@ -113,7 +91,26 @@ class Thresholds:
         self.of_counts = min_number is None and max_number is None
         self._lower = min_counts if min_number is None else min_number
         self._upper = max_counts if max_number is None else max_number
+        self._other = other
         self._unit = "counts" if self.of_counts else ("genes expressed" if other == "genes" else "cells")
+
+    def filter(
+        self, data: AnnData | OOMMatrix, axis: Literal["row", "col"], *, inplace: bool, copy: bool
+    ) -> AnnData | tuple[NDArray[np.bool_], np.ndarray] | None:
+        """Keep the cells (``"row"``) or genes (``"col"``) within the threshold, as scanpy's two functions do."""
+        if not isinstance(data, AnnData):
+            return self.apply(data, axis)
+        adata = data.copy() if copy else data
+        annotations = adata.obs if axis == "row" else adata.var
+        plan.reason("", if_none=f"statistics of {'rows' if axis == 'row' else 'columns'} are known")
+        plan.results(8 * len(annotations))
+        subset, number = self.apply(adata.X, axis)
+        plan.end()
+        if not inplace:
+            return subset, number
+        annotations["n_counts" if self.of_counts else f"n_{self._other}"] = number
+        become(adata, (adata[subset] if axis == "row" else adata[:, subset]).copy())
+        return adata if copy else None
 
     def apply(self, x: OOMMatrix, axis: Literal["row", "col"]) -> tuple[NDArray[np.bool_], np.ndarray]:
         """Which rows or columns are kept, and the number that was compared; in a plan all are."""

@@ -94,7 +94,7 @@ class GroupTests(_scanpy.rank_genes):
 
     @property
     def of_ranks(self) -> bool:
-        """Whether the test is one of ranks."""
+        """True if the test is one of ranks."""
         return self.method.startswith("wilcoxon")
 
     def _basic_stats(self, *, exponentiate_values: bool = False, need_var: bool = True) -> None:

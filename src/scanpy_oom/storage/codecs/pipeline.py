@@ -89,7 +89,7 @@ class FilterPipeline(NamedTuple):
 
     @property
     def is_gzip(self) -> bool:
-        """Whether gzip is the only one."""
+        """True if gzip is the only one."""
         return self.codes == (_GZIP,)
 
     def is_direct(self, itemsize: int) -> bool:

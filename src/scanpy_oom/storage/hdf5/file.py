@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HAS_PREAD", "SourceFile", "Stamp", "is_read_from"]
 
 HAS_PREAD = hasattr(os, "preadv")
-"""Whether the system reads from a place in a file whatever thread asks; where it does not (Windows), h5py reads all."""
+"""True if the system reads from a place in a file whatever thread asks; where it does not (Windows), h5py reads all."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCKS = (0, 512, 1024, 2048)
@@ -158,7 +158,7 @@ class SourceFile(HDF5Container):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the file was closed."""
+        """True if the file was closed."""
         return self._descriptor is None
 
     def check_open(self) -> None:

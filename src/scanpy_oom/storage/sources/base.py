@@ -105,12 +105,12 @@ class Source(ABC):
 
     @property
     def is_slow(self) -> bool:
-        """Whether reading it takes so long that a pass had best leave a copy: what inflates."""
+        """True if reading it takes so long that a pass had best leave a copy: what inflates."""
         return self.compression != "none" and self.format != "csc"
 
     @property
     def nnz_is_exact(self) -> bool:
-        """Whether `nnz` and :meth:`row_offsets` count just what is read, or more."""
+        """True if `nnz` and :meth:`row_offsets` count just what is read, or more."""
         return True
 
     def prepared(self) -> Source:
@@ -119,7 +119,7 @@ class Source(ABC):
 
     @property
     def has_rows(self) -> bool:
-        """Whether rows can be read, and their entries counted, without a pass over all columns before."""
+        """True if rows can be read, and their entries counted, without a pass over all columns before."""
         return True
 
     def column_offsets(self) -> NDArray[np.integer] | None:

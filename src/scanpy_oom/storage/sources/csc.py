@@ -50,7 +50,7 @@ class CSCSource(CompressedSource):
 
     @property
     def has_rows(self) -> bool:
-        """Whether the copy by rows is there already."""
+        """True if the copy by rows is there already."""
         return self._copy is not None
 
     def read_rows(self, rows: slice | NDArray[np.int64]) -> CSRBlock:

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import os
 
     from ..sources.base import Source
-    from .store import _Stamp
+    from .store import Stamp
 
 __all__ = ["open_zarr"]
 
 
-def open_zarr(path: str | os.PathLike[str], name: str = "/X", stamp: _Stamp | None = None) -> Source:
+def open_zarr(path: str | os.PathLike[str], name: str = "/X", stamp: Stamp | None = None) -> Source:
     """Open one matrix of a store.
 
     Parameters

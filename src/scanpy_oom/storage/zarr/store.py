@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ZarrStore"]
 
 
-class _Stamp(NamedTuple):
+class Stamp(NamedTuple):
     """The identity of a store: size and time of a zip file, or of the files that describe a folder's root.
 
     A store that is written anew says it anew, be it in another folder of the same name or in the same.
@@ -40,7 +40,7 @@ class _Stamp(NamedTuple):
     number: int
 
     @classmethod
-    def of(cls, path: Path) -> _Stamp | None:
+    def of(cls, path: Path) -> Stamp | None:
         """Look at a file; None if there is none."""
         try:
             status = path.stat()
@@ -64,7 +64,7 @@ class _Seen:
 
     def check(self, key: str) -> None:
         """Raise CorruptFileError if a file has changed since this was first asked."""
-        look = hash(_Stamp.of(self._folder / key))
+        look = hash(Stamp.of(self._folder / key))
         if self._looks.setdefault(key, look) != look:
             msg = f"{self._folder}: its file {key} has changed since it was first read. Read it again with read_zarr."
             raise CorruptFileError(msg)
@@ -98,7 +98,7 @@ class ZarrStore(Container):
 
     backend = "zarr"
 
-    def __init__(self, path: str | os.PathLike[str], stamp: _Stamp | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], stamp: Stamp | None = None) -> None:
         self.path = Path(path).absolute()
         if not self.path.exists():
             msg = "There is no such Zarr store"
@@ -154,7 +154,7 @@ class ZarrStore(Container):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the store was closed."""
+        """True if the store was closed."""
         return self._closed
 
     def check_open(self) -> None:
@@ -165,11 +165,11 @@ class ZarrStore(Container):
         """Return whether the store still has its stamp."""
         return self._look() == self.stamp
 
-    def _look(self) -> _Stamp | None:
+    def _look(self) -> Stamp | None:
         look = self.path
         if look.is_dir():
             look = next((look / name for name in _ROOTS if (look / name).exists()), look)
-        return _Stamp.of(look)  # None, if the store is gone, or about to be replaced
+        return Stamp.of(look)  # None, if the store is gone, or about to be replaced
 
     def changed(self) -> CorruptFileError:
         """Make the error that says that the store has not."""
