@@ -156,7 +156,7 @@ def _is_zero_but_for_rounding(find: Find) -> bool:
         "matrices" not in find and any(re.search(leaves, code) for code in find["hist"][:-1])
     )
     counts = r"filter_(cells|genes)|qc_metrics|rank_genes|experimental\.pp|adata\.X [<>]|(np|pp)\.(log\w*|sqrt|sign)\("
-    divides = r"highly_variable_genes|normalize_|score_genes|pp\.pca|\.metrics\."
+    divides = r"highly_variable_genes|normalize_|score_genes|pp\.pca|\.metrics\.|aggregate\(|scrublet\("
     at_bound = any("target_sum=" in code for code in find["hist"][:-1])  # of totals, one value is a bound
     if at_bound and _calls(find, r"\.pp\.(filter_cells|normalize_per_cell)") and _all(find, "(adata|out): shape"):
         return find["kind"] == "values"
@@ -191,7 +191,7 @@ def _is_stored_oddly(find: Find) -> bool:
     if find["kind"] == "values" and ((of_columns and _all(find, r"\w+(\.var)?\[(residual|highly)_\w+\]")) or drawn_of):
         return True  # rows of columns that are in no order any more, arrays that are no rows any more
     tried = find.get("in_order", bool(odd) and "read" not in find)
-    refused = "No control genes found|operands could not be broadcast together|is out of bounds for axis 0 with size"
+    refused = "No control genes found|operands could not be broadcast|is out of bounds for axis 0|Input X contains NaN"
     alike = find["kind"] == "values" or (find["kind"].endswith("-raises") and _any(find, refused))
     return alike and (tried or "unsorted" in " ".join(_used(find)))
 
@@ -215,8 +215,8 @@ def _is_of_both_kinds(find: Find) -> bool:
 
 def _is_of_odd_types(find: Find) -> bool:
     refused = r"(?s)^(ValueError|NotImplementedError|TypingError): .*(float16|non-precise type|Big-endian buffer not)|"
-    refused += "^AttributeError: .*attribute 'args'"
-    both = {"errtype": "^mem (NotImplementedError: float16 |TypingError: )", "mem-raises": refused}
+    no_type = "AttributeError: .*attribute 'args'"
+    both = {"errtype": f"^mem (NotImplementedError: float16 |TypingError: |{no_type})", "mem-raises": refused + no_type}
     return _any(find, both.get(find["kind"], "^$"))
 
 
@@ -242,7 +242,7 @@ def _is_scanpys_own(find: Find) -> bool:
     in_memory = any(re.search(brings, code) for code in find["hist"]) or "bool" in " ".join(_used(find))
     if _any(find, r"must have as many rows as `X` has columns|is of incorrect shape"):
         return find["kind"] == "copyfail" or _any(find, "^compare fails")  # rows that pandas adds to an empty table
-    alike = in_memory and bool(ours) and ours[0].split(":")[0] in memory
+    alike = in_memory and bool(ours) and (ours[0].split(":")[0] in memory or "adata: shape" in memory)
     return find["kind"] == "changed-after-error" and (of_line or alike)
 
 
@@ -271,11 +271,12 @@ def _is_of_ranks(find: Find) -> bool:
     of_missing = _calls(find, r"wilcoxon") and "nan" in " ".join(_used(find)).split()
     of_scores = _calls(find, "rank_genes") and _all(find, r"\S+\[(names|pvals|pvals_adj|logfoldchanges)\]\.")
     of_variances = _calls(find, r"\.experimental\.pp\.") and _all(find, r"\w+(\.var)?\[highly_variable_rank\]")
-    return (find["kind"] == "values" and (of_missing or of_scores or of_variances)) or (
-        find["kind"] == "values"
-        and _calls(find, r"dendrogram\(.*cor_method=['\"](spearman|kendall)['\"]")
-        and _all(find, r"(adata\.uns\[dendrogram\w*\]|adata\.uns\[d\]|out)\[")
-    )
+    of_bins = _calls(find, "cell_ranger") and _all(find, r"\w+(\.var)?\[(highly_variable|dispersions_norm)\]: 1/")
+    of_trees = _calls(find, r"dendrogram\(.*cor_method=['\"](spearman|kendall)['\"]")
+    of_trees = of_trees and _all(find, r"(adata\.uns\[dendrogram\w*\]|adata\.uns\[d\]|out)\[")
+    if find["kind"].endswith("-raises"):
+        return _calls(find, "cell_ranger") and _any(find, "^ValueError: Bin edges must be unique")
+    return find["kind"] == "values" and (of_missing or of_scores or of_variances or of_bins or of_trees)
 
 
 def _overflows(find: Find) -> bool:
@@ -370,7 +371,7 @@ KNOWN = (
         "ranks of means",
         _is_of_ranks,
         "Means of groups, scores, or variances of genes, that are equal but for rounding are tied in memory or here, "
-        "and have other ranks. Of missing values each has its own rank in memory, in no order; here they are tied.",
+        "and have other ranks, or lie in other bins. Missing values have ranks of their own in memory; here they are tied.",
     ),
     Known(
         "sums of narrow types",

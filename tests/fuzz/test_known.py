@@ -76,6 +76,13 @@ NOT_MEANT = (
     find("out = adata.X ** 2", "values", differ("1.0", "257.0", "out"), x="csr float32"),
     find("out = adata.to_df()", "values", "out[g0]: dtype float64 vs float32"),
     find("out = sc.pp.sqrt(adata)", "mem-raises", "ValueError: output array is read-only"),
+    find(
+        "out = sc.pp.highly_variable_genes(adata, flavor='cell_ranger')", "values", differ("0.7", "nan", "out[means]")
+    ),
+    find("out = sc.pp.highly_variable_genes(adata)", "oom-raises", "ValueError: Bin edges must be unique: [0]"),
+    find("out = sc.get.aggregate(adata, 'g', ['count_nonzero'])", "values", differ("9", "10", "out"), x="csr float32"),
+    find("out = sc.pp.scrublet(adata)", "values", differ("0.02", "0.04", "adata.obs[doublet_score]"), x="csr float32"),
+    find("out = sc.pp.pca(adata)", "mem-raises", "ValueError: Input X contains NaN.", x="csr float32"),
 )
 
 
