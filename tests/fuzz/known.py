@@ -371,7 +371,7 @@ KNOWN = (
         "ranks of means",
         _is_of_ranks,
         "Means of groups, scores, or variances of genes, that are equal but for rounding are tied in memory or here, "
-        "and have other ranks, or lie in other bins. Missing values have ranks of their own in memory; here they are tied.",
+        "and have other ranks, or lie in other bins. Missing values each have a rank in memory; here they are tied.",
     ),
     Known(
         "sums of narrow types",
