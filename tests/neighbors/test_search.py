@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scanpy_oom.neighbors import search
 from scanpy_oom.neighbors.rows import scale_of
-from scanpy_oom.neighbors.search import ClosestSoFar, in_threads
+from scanpy_oom.neighbors.search import ClosestSoFar, in_quiet_threads
 
 from .points import clustered, true_neighbors
 
@@ -95,7 +95,7 @@ def test_points_that_have_their_fill_of_duplicates_look_at_no_more(monkeypatch):
     assert sum(looked_at) < 2000
 
 
-def test_work_in_threads_comes_back_in_order_and_its_errors_too():
-    assert list(in_threads(lambda task: task * 2, range(50))) == list(range(0, 100, 2))
+def test_work_in_quiet_threads_comes_back_in_order_and_its_errors_too():
+    assert in_quiet_threads(lambda task: task * 2, range(50)) == list(range(0, 100, 2))
     with pytest.raises(ZeroDivisionError):
-        in_threads(lambda task: 1 // task, [1, 0, 2])
+        in_quiet_threads(lambda task: 1 // task, [1, 0, 2])

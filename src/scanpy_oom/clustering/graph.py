@@ -1,53 +1,49 @@
-"""Graphs for igraph with one edge a pair of cells."""
+"""Graphs without directions, in the arrays of a matrix that is the same in both."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import igraph
 import numpy as np
 from scipy import sparse
 
 from ..errors import UnsupportedOutOfMemory
+from ..kernels import unpaired_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-__all__ = ["BYTES_OF_AN_EDGE", "HalfGraph", "add_edges"]
+__all__ = ["ClusterGraph"]
 
-BYTES_OF_AN_EDGE = 120
-"""Bytes for each edge that a graph, its weights and igraph's Leiden take at most, as measured on a million cells."""
-
-_BLOCK = 1 << 16
-"""Stored values whose edges are Python objects at one time."""
+_BYTES_OF_AN_ENTRY, _BYTES_OF_A_VERTEX = 20, 100
+"""What Leiden takes at most beside the graph, as measured on a million cells: graphs of clusters, and what is known of
+each vertex."""
 
 
 @dataclass(frozen=True)
-class HalfGraph:
-    """The entries of a symmetric matrix on and above the diagonal, as edges.
+class ClusterGraph:
+    """A graph in which clusters are looked for.
 
     Parameters
     ----------
-    indptr, indices, data
-        The matrix as CSR, sorted, without duplicates and zeros.
+    indptr, indices, weights
+        A symmetric matrix as CSR, without duplicates. What is on the diagonal counts as often as what is beside it, so
+        that rows add up to what igraph calls the strength of a vertex.
     factor
-        Factor of weights off the diagonal.
-    loops
-        Factor of weights on the diagonal.
+        What igraph's weights of the graph that this one stands for are in those of the matrix.
+    is_symmetric
+        True if the graph was given so.
     """
 
-    indptr: NDArray[Any]
-    indices: NDArray[Any]
-    data: NDArray[Any]
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    weights: NDArray[np.floating]
     factor: float
-    loops: float
+    is_symmetric: bool
 
     @classmethod
-    def of(cls, adjacency: Any, *, use_weights: bool, twice: bool) -> HalfGraph:
+    def of(cls, adjacency: Any, *, use_weights: bool, twice: bool) -> ClusterGraph:
         """Take the edges of a matrix.
 
         Parameters
@@ -57,16 +53,13 @@ class HalfGraph:
         use_weights
             Whether these count, or only which edges there are.
         twice
-            Whether the graph that this one stands for has an edge for each stored value, and so two of most pairs.
-            One edge of the sum of weights is as good: sums over edges are the same.
+            Whether scanpy has an edge for each stored value, and so two of most pairs, or one a pair.
 
         Raises
         ------
         UnsupportedOutOfMemory
             If weights are negative, or differ by direction where each pair has one edge, or there are none.
         """
-        from ..kernels import unpaired_entries  # numba, which a process for one search can do without
-
         matrix = _canonical(adjacency)
         if not matrix.data.all():
             if not twice:
@@ -81,80 +74,35 @@ class HalfGraph:
             reason = "the graph has weights that are not positive"
             raise UnsupportedOutOfMemory(reason)
         arrays = matrix.indptr, matrix.indices, matrix.data
-        symmetric = not any(unpaired_entries(arrays, 0, matrix.shape[0], 0.0))
-        if not use_weights:
-            matrix = type(matrix)((np.ones(matrix.nnz, np.float32), matrix.indices, matrix.indptr), matrix.shape)
-        if symmetric:
-            factors = (2.0, 1.0) if twice else (1.0, 1.0)
-        elif not twice:
+        is_symmetric = not any(unpaired_entries(arrays, 0, matrix.shape[0], 0.0))
+        if not (is_symmetric or twice):
             reason = "the graph is not the same in both directions"
             raise UnsupportedOutOfMemory(reason)
-        else:
+        if not use_weights:
+            matrix = type(matrix)((np.ones(matrix.nnz, np.float32), matrix.indices, matrix.indptr), matrix.shape)
+        if not is_symmetric:
             matrix = (matrix + matrix.T).tocsr()
             matrix.sort_indices()
-            factors = (1.0, 0.5)
-        return cls(matrix.indptr, matrix.indices, matrix.data, *factors)
+        elif not twice and matrix.diagonal().any():  # one edge to itself touches a vertex with both ends
+            matrix = (matrix + sparse.diags(matrix.diagonal(), dtype=matrix.dtype)).tocsr()
+        factor = 2.0 if is_symmetric and twice else 1.0
+        indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32, copy=False)
+        return cls(indptr, indices, matrix.data, factor, is_symmetric)
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.floating]]:
+        """Offsets of rows, columns, weights."""
+        return self.indptr, self.indices, self.weights
 
     @property
     def n_vertices(self) -> int:
         """Number of vertices."""
         return len(self.indptr) - 1
 
-    @cached_property
-    def n_edges(self) -> int:
-        """Number of edges."""
-        return sum(int(kept.sum()) for _, _, kept in self._blocks())
-
     @property
-    def nbytes(self) -> int:
-        """Bytes that the graph, its weights and Leiden take at most."""
-        return BYTES_OF_AN_EDGE * self.n_edges
-
-    def _blocks(self) -> Iterator[tuple[slice, NDArray[Any], NDArray[np.bool_]]]:
-        """Yield the place of some rows among stored values, their row numbers, and which values are edges."""
-        start, n = 0, self.n_vertices
-        while start < n:
-            most = self.indptr[start] + _BLOCK
-            stop = max(int(np.searchsorted(self.indptr, most, side="right")) - 1, start + 1)
-            part = slice(int(self.indptr[start]), int(self.indptr[stop]))
-            rows = np.repeat(np.arange(start, stop), np.diff(self.indptr[start : stop + 1]))
-            yield part, rows, self.indices[part] >= rows
-            start = stop
-
-    def _pairs(self) -> Iterator[tuple[int, int]]:
-        for part, rows, kept in self._blocks():
-            yield from zip(rows[kept].tolist(), self.indices[part][kept].tolist(), strict=True)
-
-    def build(self) -> Any:
-        """Return the graph as igraph's, without weights.
-
-        igraph's wheels make a list of lists of an array of edges. An iterator they take as it is: it is six times as
-        fast and takes a third of the memory.
-        """
-        graph = igraph.Graph(self.n_vertices)
-        add_edges(graph, self._pairs())
-        return graph
-
-    def weights(self) -> NDArray[Any]:
-        """Return the weight of each edge."""
-        found = np.empty(self.n_edges, np.float32 if self.data.dtype == np.float32 else np.float64)
-        start = 0
-        for part, rows, kept in self._blocks():
-            factors = np.where(self.indices[part][kept] == rows[kept], self.loops, self.factor)
-            stop = start + len(factors)
-            found[start:stop] = self.data[part][kept] * factors
-            start = stop
-        return found
-
-
-def add_edges(graph: igraph.Graph, pairs: Iterator[tuple[int, int]]) -> None:
-    """Add edges as they are made, and raise what ends their making."""
-    try:
-        graph.add_edges(pairs)
-    except SystemError as error:  # igraph takes an iterator that raises for one that has ended
-        if error.__cause__ is None:
-            raise
-        raise error.__cause__ from None
+    def nbytes_of_search(self) -> int:
+        """Bytes that looking for clusters takes at most, beside the graph."""
+        return _BYTES_OF_AN_ENTRY * len(self.indices) + _BYTES_OF_A_VERTEX * self.n_vertices
 
 
 def _canonical(adjacency: Any) -> Any:
@@ -165,8 +113,8 @@ def _canonical(adjacency: Any) -> Any:
     if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1]:
         reason = "the graph is no square matrix"
         raise UnsupportedOutOfMemory(reason)
-    matrix = sparse.csr_matrix(adjacency)
-    if matrix.dtype.kind != "f":  # sums of small integers overflow
+    matrix = sparse.csr_matrix(adjacency.astype(np.float32) if adjacency.dtype == np.float16 else adjacency)
+    if matrix.dtype not in (np.float32, np.float64):  # sums of small integers overflow
         matrix = matrix.astype(np.float32 if matrix.dtype == bool else np.float64)
     if not matrix.has_canonical_format:
         matrix = matrix.copy()

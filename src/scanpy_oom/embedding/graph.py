@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..engine.runtime.threads import loops
 from ..kernels import connected_components, unpaired_entries
-from .workers import loops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..engine.runtime.threads import loops
 from ..kernels import move_vertices, move_vertices_in_plane
 from ..kernels.layout import tabulate
 from ..memory.ledger import ACCOUNTANT
-from .workers import loops
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,18 +14,18 @@ import numpy as np
 from scipy import linalg
 
 from ..engine.runtime.blas import one_blas_thread
+from ..engine.runtime.threads import loops
 from ..kernels import chebyshev_step, degrees, subtract_from_panel, weighted_panel_sums
 from ..kernels.graph import PANEL
 from ..memory.ledger import ACCOUNTANT
-from .workers import loops
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from ..engine.runtime.threads import Loop
     from .graph import LayoutGraph
-    from .workers import Loop
 
 __all__ = ["SpectralLayout"]
 

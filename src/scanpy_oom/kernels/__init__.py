@@ -31,6 +31,16 @@ from .graph import (
     weighted_panel_sums,
 )
 from .layout import move_vertices, move_vertices_in_plane
+from .leiden import (
+    cluster_sums,
+    count_merged_edges,
+    members_of_clusters,
+    merge_clusters,
+    move_to_clusters,
+    refine_clusters,
+    renumber_clusters,
+    shuffle_vertices,
+)
 from .nearest import keep_nearest, marked_among_nearest
 from .pearson import pearson_deviations, pearson_residuals, pearson_zeros
 from .products import left_product, low_rank, right_product
@@ -56,9 +66,11 @@ __all__ = [
     "accumulate_gram_pairs",
     "axis_statistics",
     "chebyshev_step",
+    "cluster_sums",
     "column_steps",
     "connected_components",
     "count_before",
+    "count_merged_edges",
     "count_symmetric",
     "decode_counts",
     "decode_deltas",
@@ -85,6 +97,9 @@ __all__ = [
     "marked_among_nearest",
     "masked_row_sums",
     "median_squares",
+    "members_of_clusters",
+    "merge_clusters",
+    "move_to_clusters",
     "move_vertices",
     "move_vertices_in_plane",
     "narrow_counts",
@@ -95,10 +110,13 @@ __all__ = [
     "pearson_residuals",
     "pearson_zeros",
     "rank_sums",
+    "refine_clusters",
+    "renumber_clusters",
     "right_product",
     "row_totals",
     "scatter_keys",
     "select_columns",
+    "shuffle_vertices",
     "sort_columns",
     "sort_neighbors",
     "sorted_choice",

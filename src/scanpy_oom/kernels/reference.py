@@ -26,9 +26,13 @@ __all__ = [
     "keep_nearest",
     "look_up",
     "marked_among_nearest",
+    "merge_clusters",
+    "move_to_clusters",
     "move_vertices",
     "pearson_residuals",
     "rank_sums",
+    "refine_clusters",
+    "renumber_clusters",
     "select_columns",
     "sort_columns",
     "subtract_columns",
@@ -295,3 +299,79 @@ def _scrambled(x: int) -> int:
         x &= 2**64 - 1
         x = ((x ^ (x >> shift)) * factor) & (2**64 - 1)
     return x ^ (x >> 31)
+
+
+def renumber_clusters(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Number clusters in the order of their first vertices."""
+    first, numbers = np.unique(labels, return_index=True)[1], np.zeros(labels.max() + 1, np.int32)
+    numbers[labels[np.sort(first)]] = np.arange(len(first))
+    return numbers[labels]
+
+
+def move_to_clusters(
+    weights: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    resolution: float,
+    labels: NDArray[np.int32],
+    order: NDArray[np.int32],
+) -> int:
+    """Move vertices of a graph, whose weights are a dense matrix, to the clusters where they gain most."""
+    queue, n_moved = [int(v) for v in order], 0
+    while queue:
+        v = queue.pop(0)
+        others = np.arange(len(sizes)) != v
+
+        def gain(c: int, v: int = v, others: NDArray[np.bool_] = others) -> float:
+            members = others & (labels == c)
+            return float(weights[v, members].sum() - resolution * sizes[v] * sizes[members].sum())
+
+        near = np.flatnonzero((weights[v] > 0) & others)
+        best = max([int(labels[v]), *labels[near].tolist()], key=gain)
+        if gain(best) < 0:
+            best = next(c for c in range(len(sizes)) if c not in labels)
+        if best != labels[v]:
+            labels[v] = best
+            n_moved += 1
+            queue += [int(u) for u in near if labels[u] != best and u not in queue]
+    return n_moved
+
+
+def refine_clusters(
+    weights: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    resolution: float,
+    labels: NDArray[np.int32],
+    order: NDArray[np.int32],
+    draw: Callable[[list[float]], int],
+) -> NDArray[np.int32]:
+    """Part clusters; `draw` returns which of some gains is taken, the first being that of staying alone."""
+    parts = np.arange(len(sizes), dtype=np.int32)
+    for c in range(labels.max() + 1):
+        cluster = labels == c
+
+        def is_connected(members: NDArray[np.bool_], cluster: NDArray[np.bool_] = cluster) -> bool:
+            outward = weights[members][:, cluster & ~members].sum()
+            return bool(outward >= resolution * sizes[members].sum() * sizes[cluster & ~members].sum())
+
+        for v in order[cluster[order]]:
+            if np.sum(parts == parts[v]) > 1 or not is_connected(parts == parts[v]):
+                continue
+            near = [u for u in np.flatnonzero(cluster & (weights[v] > 0)) if u != v]
+            good, gains = [], [0.0]
+            for part in dict.fromkeys(parts[near]):
+                members = parts == part
+                gain = weights[v, members].sum() - resolution * sizes[v] * sizes[members].sum()
+                if gain >= 0 and is_connected(members):
+                    good.append(part)
+                    gains.append(gain)
+            if good:
+                parts[v] = [parts[v], *good][draw(gains)]
+    return parts
+
+
+def merge_clusters(
+    weights: NDArray[np.float64], sizes: NDArray[np.float64], labels: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weights of a graph whose vertices are clusters, and the sizes of these."""
+    is_in = labels[:, None] == np.arange(labels.max() + 1)
+    return is_in.T @ weights @ is_in, is_in.T @ sizes

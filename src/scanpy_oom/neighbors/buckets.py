@@ -8,7 +8,7 @@ import numpy as np
 
 from ..kernels import distances_to
 from .rows import scale_of
-from .search import QUERIES, ClosestSoFar, in_threads
+from .search import QUERIES, ClosestSoFar, in_quiet_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +68,7 @@ def one_bucket(rows: Rows) -> Buckets:
     def fill(block: tuple[int, int]) -> None:
         points[slice(*block)] = rows.read(slice(*block))
 
-    in_threads(fill, rows.blocks(), alone=not rows.is_array)
+    in_quiet_threads(fill, rows.blocks(), alone=not rows.is_array)
     center = points[:1]
     names, starts = np.arange(rows.n, dtype=np.int32), np.array([0, rows.n])
     return Buckets(points, names, starts, center, scale_of(points))
@@ -87,7 +87,7 @@ def in_buckets(rows: Rows) -> Buckets:
         bucket[slice(*block)] = _nearest(points, centers)
         return scale_of(points)
 
-    scales = in_threads(assign, rows.blocks(), alone=not rows.is_array)
+    scales = in_quiet_threads(assign, rows.blocks(), alone=not rows.is_array)
     names = np.argsort(bucket, kind="stable").astype(np.int32)
     starts = np.concatenate([[0], np.cumsum(np.bincount(bucket, minlength=n_buckets))])
     place = np.empty(rows.n, dtype=np.int32)
@@ -97,7 +97,7 @@ def in_buckets(rows: Rows) -> Buckets:
     def fill(block: tuple[int, int]) -> None:
         points[place[slice(*block)]] = rows.read(slice(*block))
 
-    in_threads(fill, rows.blocks(), alone=not rows.is_array)
+    in_quiet_threads(fill, rows.blocks(), alone=not rows.is_array)
     return Buckets(points, names, starts, centers, min(scale, *scales))
 
 
@@ -120,7 +120,7 @@ def _trained(sample: NDArray[np.floating], n_buckets: int) -> NDArray[np.floatin
     centers = sample[np.sort(chosen)]
     blocks = [sample[start : start + QUERIES] for start in range(0, len(sample), QUERIES)]
     for _ in range(TURNS):
-        label = np.concatenate(list(in_threads(lambda block, to=centers: _nearest(block, to), blocks)))  # type: ignore[misc]
+        label = np.concatenate(in_quiet_threads(lambda block, to=centers: _nearest(block, to), blocks))  # type: ignore[misc]
         sizes = np.bincount(label, minlength=n_buckets)[:, None]
         sums = np.stack([np.bincount(label, column, n_buckets) for column in sample.T], axis=1)
         moved = (sums / np.maximum(sizes, 1)).astype(sample.dtype)

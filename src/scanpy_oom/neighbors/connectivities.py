@@ -18,7 +18,7 @@ from ..kernels import (
     umap_weights,
 )
 from ..memory.ledger import ACCOUNTANT
-from .search import in_threads
+from .search import in_quiet_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +75,7 @@ def _in_blocks(n: int, kernel: Callable[..., None], *arguments: Any) -> None:
     """Run a kernel on blocks of points, which it takes before its last argument."""
     *inputs, out = arguments
     blocks = [(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-    in_threads(lambda block: kernel(*inputs, *block, out), blocks)
+    in_quiet_threads(lambda block: kernel(*inputs, *block, out), blocks)
 
 
 def _symmetric(
@@ -91,16 +91,16 @@ def _symmetric(
         weights = np.empty((n, k), dtype=dtype)
         fill(weights)
         blocks = [(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-        in_threads(lambda block: sort_neighbors(indices, weights, *block), blocks)
+        in_quiet_threads(lambda block: sort_neighbors(indices, weights, *block), blocks)
         starts, edges = np.zeros(n + 1, dtype=np.int64), np.empty(n * k, dtype=position)
         incoming_edges(indices, starts, edges)
         counts = np.empty(n, dtype=np.int64)
         graph = indices, weights, starts, edges, fuzzy
-        in_threads(lambda block: count_symmetric(*graph, *block, counts), blocks)
+        in_quiet_threads(lambda block: count_symmetric(*graph, *block, counts), blocks)
         ends = np.cumsum(counts)
         indptr: NDArray[Any] = np.concatenate([[0], ends]).astype(np.int32 if ends[-1] < 2**31 else np.int64)
         columns, data = np.empty(indptr[-1], dtype=indptr.dtype), np.empty(indptr[-1], dtype=dtype)
-        in_threads(lambda block: fill_symmetric(*graph, *block, indptr, columns, data), blocks)
+        in_quiet_threads(lambda block: fill_symmetric(*graph, *block, indptr, columns, data), blocks)
     found = sparse.csr_matrix((data, columns, indptr), shape=(n, n))
     found.has_sorted_indices = found.has_canonical_format = True
     return found

@@ -11,7 +11,7 @@ from ..memory.ledger import ACCOUNTANT
 from ..settings import settings
 from .buckets import Buckets, in_buckets, one_bucket, ranks_of_buckets
 from .rows import Rows, distances_of, scale_of
-from .search import QUERIES, ClosestSoFar, in_threads, workspace_nbytes
+from .search import QUERIES, ClosestSoFar, in_quiet_threads, workspace_nbytes
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -127,7 +127,7 @@ class Index:
         buckets = self.buckets
         sample = np.sort(np.random.RandomState(1).permutation(self.rows.n)[:SAMPLE])
         parts = np.array_split(sample, -(-SAMPLE // (QUERIES // 2)))
-        ranks = np.concatenate(list(in_threads(lambda part: _ranks(buckets, part, k), parts)))
+        ranks = np.concatenate(in_quiet_threads(lambda part: _ranks(buckets, part, k), parts))
         within = np.cumsum(np.bincount(ranks, minlength=len(buckets.centers))) / ranks.size
         n_searched = int(np.searchsorted(within, wanted)) + 1
         if n_searched > MOST * len(buckets.centers):
@@ -157,7 +157,7 @@ class Index:
             distances[names] = distances_of(closest.squares, self.rows.metric)[:, first:]
 
         with ACCOUNTANT.reserve(workspace=self._workspace(k)):
-            in_threads(search, buckets.blocks())
+            in_quiet_threads(search, buckets.blocks())
         return Neighbors(indices, distances)
 
     def neighbors_of(self, x: Any, k: int, dtype: DTypeLike = np.float64) -> Neighbors:
@@ -195,7 +195,7 @@ class Index:
                 distances[to] = distances_of(closest.squares, rows.metric)
 
         with ACCOUNTANT.reserve(workspace=self._workspace(k)):
-            in_threads(search, rows.blocks(), alone=not rows.is_array)
+            in_quiet_threads(search, rows.blocks(), alone=not rows.is_array)
         return Neighbors(indices, distances)
 
     def _searched(self, points: NDArray[np.floating], own: NDArray[np.int32], k: int, scale: float) -> ClosestSoFar:

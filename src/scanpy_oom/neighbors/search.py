@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from ..engine.runtime.blas import one_blas_thread
 from ..engine.runtime.progress import announce_compilation
+from ..engine.runtime.threads import in_threads
 from ..kernels import keep_closest, nearby
 from ..kernels.closest import GROUP
-from ..settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["QUERIES", "TILE", "ClosestSoFar", "in_threads", "workspace_nbytes"]
+__all__ = ["QUERIES", "TILE", "ClosestSoFar", "in_quiet_threads", "workspace_nbytes"]
 
 QUERIES = 512
 """Points whose closest are found at a time."""
@@ -137,15 +135,8 @@ class ClosestSoFar:
         return np.matmul(near, tile.T, out=self._bounds[: rows.size * padded].reshape(rows.size, padded))
 
 
-@contextmanager
-def _quiet_threads() -> Iterator[None]:
-    """Have BLAS stay within the thread that calls it."""
-    with one_blas_thread(), announce_compilation(), np.errstate(over="ignore"):
-        yield
-
-
-def in_threads(work: Callable[[T], R], tasks: Sequence[T], *, alone: bool = False) -> Iterable[R]:
-    """Return what some work gives for each task, in order, with as many threads as the settings say.
+def in_quiet_threads(work: Callable[[T], R], tasks: Sequence[T], *, alone: bool = False) -> list[R]:
+    """Return what some work gives for each task, in order, while BLAS stays within the thread that calls it.
 
     Parameters
     ----------
@@ -156,10 +147,5 @@ def in_threads(work: Callable[[T], R], tasks: Sequence[T], *, alone: bool = Fals
     alone
         Whether one thread is to do it, which is the one that calls.
     """
-    results: list[Any] = []
-    with _quiet_threads():
-        if alone or settings.n_threads == 1 or len(tasks) == 1:
-            return [work(task) for task in tasks]
-        with ThreadPoolExecutor(settings.n_threads) as pool:
-            results.extend(pool.map(work, tasks))
-    return results
+    with one_blas_thread(), announce_compilation(), np.errstate(over="ignore"):
+        return in_threads(work, tasks, n_threads=1 if alone else None)

@@ -16,7 +16,6 @@ import igraph
 import numpy as np
 from scipy import sparse
 
-from ...clustering.graph import add_edges
 from ...memory.ledger import ACCOUNTANT
 from ...memory.malloc_trim import return_freed_memory
 from ...messages import warn_user
@@ -149,11 +148,21 @@ class _Edges(igraph.EdgeSeq):
         return iter(igraph.EdgeSeq(self.graph))
 
 
+def _add_edges(graph: igraph.Graph, pairs: Iterator[tuple[int, int]]) -> None:
+    """Add edges as they are made, and raise what ends their making."""
+    try:
+        graph.add_edges(pairs)
+    except SystemError as error:  # igraph takes an iterator that raises for one that has ended
+        if error.__cause__ is None:
+            raise
+        raise error.__cause__ from None
+
+
 def _as_stored(kind: type[Any], adjacency: Any, *, directed: bool) -> Any:
     """Build a graph with an edge for each value other than zero, as scanpy does by default."""
     graph = kind(directed=directed)
     graph.add_vertices(adjacency.shape[0])
-    add_edges(graph, _pairs(adjacency))
+    _add_edges(graph, _pairs(adjacency))
     kept = adjacency.data != 0
     return _weighted(graph, adjacency.data if kept.all() else adjacency.data[kept])
 
@@ -195,7 +204,7 @@ def _as_weighted_adjacency(kind: type[Any], adjacency: Any, *, directed: bool) -
         for at in blocks
         for pair in zip(rows[at : at + _BLOCK].tolist(), columns[at : at + _BLOCK].tolist(), strict=True)
     )
-    add_edges(graph, pairs)
+    _add_edges(graph, pairs)
     return _weighted(graph, weights)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib.util import find_spec
-from numbers import Integral, Real
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,17 +17,17 @@ from ..._scanpy import SCANPY_1_12, SCANPY_1_13, UNSET
 from ...errors import UnsupportedOutOfMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from anndata import AnnData
 
-    from ...clustering.graph import HalfGraph
+    from ...clustering.graph import ClusterGraph
     from ...clustering.leiden import Clusters, Search
 
 __all__ = ["leiden", "leiden_resolutions"]
 
-OPTIONS = {"beta", "initial_membership", "node_weights", "node_in_weights", "objective_function"}
-"""Arguments of :meth:`igraph.Graph.community_leiden` that mean the same with one edge a pair."""
+OPTIONS = {"beta", "initial_membership", "node_weights", "objective_function"}
+"""Arguments of :meth:`igraph.Graph.community_leiden` that are served."""
 
 
 def leiden(  # noqa: PLR0913
@@ -50,10 +49,10 @@ def leiden(  # noqa: PLR0913
     flavor: Any = None,
     **clustering_args: Any,
 ) -> AnnData | None:
-    """Find clusters, as :func:`scanpy.tl.leiden` does, by igraph's Leiden on one edge a pair of cells.
+    """Find clusters, as :func:`scanpy.tl.leiden` does, by a Leiden of our own: other clusters, as good as igraph's.
 
-    Where the flavor is leidenalg's, clusters are those of igraph too: on a graph that is the same in both directions,
-    its modularity without directions is leidenalg's objective with them.
+    Where the flavor is leidenalg's, they are the same, numbered by size: on a graph that is the same in both
+    directions, modularity without directions is leidenalg's objective with them.
 
     Raises
     ------
@@ -65,13 +64,14 @@ def leiden(  # noqa: PLR0913
     start = logg.info("running Leiden clustering")
     adata = adata.copy() if copy else adata
     part = _Part.of(adata, restrict_to, adjacency, obsp, neighbors_key)
-    half = part.half(use_weights=use_weights, symmetric=flavor == "leidenalg")
+    graph = part.graph(use_weights=use_weights, symmetric=flavor == "leidenalg")
     noted, source = _seed(random_state, rng)
 
-    from ...clustering.leiden import clusters_of
+    from ...clustering.leiden import find_clusters
 
-    search = _search(resolution, n_iterations, source, clustering_args, weighs_modularity=flavor == "igraph")
-    (found,) = clusters_of(half, [search])
+    (found,) = find_clusters(graph, [_search(graph, resolution, n_iterations, source, clustering_args)])
+    if flavor == "leidenalg":
+        found = _as_leidenalg(graph, found)
     if restrict_to is not None and key_added == "leiden":
         key_added += "_R"
     params = _params(resolution, n_iterations, noted)
@@ -95,12 +95,11 @@ def leiden_resolutions(  # noqa: PLR0913
     copy: bool = False,
     **clustering_args: Any,
 ) -> AnnData | None:
-    """Find clusters for several resolutions, in one graph that is built once, on all cores.
+    """Find clusters for several resolutions, on all cores.
 
-    Clusters are those of one call of :func:`scanpy.tl.leiden` after the other with ``flavor="igraph"`` and
-    ``directed=False``. They are the same for any number of cores and any limit of memory. A seed that is a number is
-    that of each resolution, and these are looked for in processes of their own, as many at one time as there are
-    threads in the settings and as memory allows. From a generator of random numbers they draw one after the other.
+    Clusters are those of one call of :func:`scanpy.tl.leiden` after the other with ``settings.graph = "fast"``,
+    ``flavor="igraph"`` and ``directed=False``. They are the same for any number of cores and any limit of memory. A
+    seed that is a number is that of each resolution; from a generator of random numbers each draws its own.
 
     Parameters
     ----------
@@ -120,7 +119,7 @@ def leiden_resolutions(  # noqa: PLR0913
     Raises
     ------
     UnsupportedOutOfMemory
-        For `weights` and weights that are not positive: call :func:`scanpy.tl.leiden` instead.
+        For arguments that are not covered, and weights that are not positive: call :func:`scanpy.tl.leiden` instead.
     """
     wanted: list[Any] = list(resolutions)
     keys = [f"{key_added}_{resolution}" for resolution in wanted]
@@ -137,17 +136,16 @@ def leiden_resolutions(  # noqa: PLR0913
     start = logg.info("running Leiden clustering")
     adata = adata.copy() if copy else adata
     part = _Part.of(adata, restrict_to, adjacency, obsp, neighbors_key)
-    half = part.half(use_weights=use_weights)
+    graph = part.graph(use_weights=use_weights)
     seeds = [_seed(random_state, rng) for _ in wanted]
 
-    from ...clustering.leiden import clusters_of
-    from ...clustering.processes import all_clusters
+    from ...clustering.leiden import find_clusters
 
-    searches = [_search(r, n_iterations, seed[1], clustering_args) for r, seed in zip(wanted, seeds, strict=True)]
-    find: Callable[[HalfGraph, Sequence[Search]], Iterable[Clusters]] = clusters_of
-    if isinstance(rng if random_state is UNSET else random_state, Integral | type(UNSET)):
-        find = all_clusters
-    results = list(find(half, searches))  # nothing is put anywhere unless all are there
+    searches = [
+        _search(graph, resolution, n_iterations, source, clustering_args)
+        for resolution, (_, source) in zip(wanted, seeds, strict=True)
+    ]
+    results = find_clusters(graph, searches)  # nothing is put anywhere unless all are there
     for key, resolution, found, (noted, _) in zip(keys, wanted, results, seeds, strict=True):
         part.put(adata, key, found, _params(resolution, n_iterations, noted), start)
     return adata if copy else None
@@ -169,14 +167,11 @@ def _check(
     partition_type: Any = None,
 ) -> None:
     """Make sure that the arguments are covered."""
-    if find_spec("igraph") is None:
-        reason = "igraph is not installed"
-        raise UnsupportedOutOfMemory(reason)
     if flavor not in {"igraph", "leidenalg"}:
         reason = f"`flavor={flavor!r}`"
         raise UnsupportedOutOfMemory(reason)
     if directed:
-        reason = "`directed=True`, and igraph's Leiden has no directions"
+        reason = "`directed=True`, and modularity is without directions here"
         raise UnsupportedOutOfMemory(reason)
     if partition_type is not None:
         reason = "`partition_type` is given, which is leidenalg's"
@@ -188,6 +183,13 @@ def _check(
         if flavor == "leidenalg" or name not in OPTIONS:
             reason = f"`{name}` is given, which is an argument of {flavor}"
             raise UnsupportedOutOfMemory(reason)
+    if clustering_args.get("objective_function", "modularity") not in {"modularity", "CPM"}:
+        reason = f"`objective_function={clustering_args['objective_function']!r}`"
+        raise UnsupportedOutOfMemory(reason)
+    beta = clustering_args.get("beta", 0.01)
+    if not (isinstance(beta, int | float) and beta > 0):
+        reason = f"`beta={beta!r}`"
+        raise UnsupportedOutOfMemory(reason)
 
 
 @dataclass(frozen=True)
@@ -207,15 +209,16 @@ class _Part:
         adjacency, rows = _scanpy.restrict_adjacency(adata, key, restrict_categories=categories, adjacency=adjacency)
         return cls(adjacency, (key, categories, rows))
 
-    def half(self, *, use_weights: bool, symmetric: bool = False) -> HalfGraph:
-        """Return the graph with one edge a pair, which must be the same in both directions if `symmetric`."""
-        from ...clustering.graph import HalfGraph
+    def graph(self, *, use_weights: bool, symmetric: bool = False) -> ClusterGraph:
+        """Return the graph, which must be the same in both directions if `symmetric`."""
+        from ...clustering.graph import ClusterGraph
 
-        half = HalfGraph.of(self.adjacency, use_weights=use_weights, twice=not _scanpy.is_second_preset())
-        if symmetric and half.loops != 1:
+        twice = not _scanpy.is_second_preset()
+        graph = ClusterGraph.of(self.adjacency, use_weights=use_weights, twice=twice)
+        if symmetric and not graph.is_symmetric:
             reason = "the graph is not the same in both directions, in which leidenalg takes it"
             raise UnsupportedOutOfMemory(reason)
-        return half
+        return graph
 
     def put(self, adata: AnnData, key: str, found: Clusters, params: Mapping[str, Any], start: Any) -> None:
         """Put clusters where scanpy does, and say so."""
@@ -248,16 +251,57 @@ class _Part:
 
 
 def _search(
-    resolution: float | None,
-    n_iterations: int,
-    source: Any,
-    options: Mapping[str, Any],
-    *,
-    weighs_modularity: bool = True,
+    graph: ClusterGraph, resolution: float | None, n_iterations: int, source: Any, options: Mapping[str, Any]
 ) -> Search:
+    """Return what is looked for, by the arguments of igraph.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many clusters to start from, or sizes, as vertices, or these are no such numbers.
+    """
     from ...clustering.leiden import Search
 
-    return Search(resolution, n_iterations, source, options, weighs_modularity)
+    start, sizes = options.get("initial_membership"), options.get("node_weights")
+    n = graph.n_vertices
+    if start is not None:
+        start = np.asarray(start)
+        if start.shape != (n,) or start.dtype.kind not in "iu" or start.min() < 0:
+            msg = f"`initial_membership` must be {n:,} whole numbers from 0, one a cell."
+            raise ValueError(msg)
+        start = np.unique(start, return_inverse=True)[1]
+    if sizes is not None:
+        sizes = np.asarray(sizes, dtype=np.float64)
+        if sizes.shape != (n,) or not (np.isfinite(sizes).all() and sizes.min() >= 0 and sizes.any()):
+            msg = f"`node_weights` must be {n:,} numbers from 0, one a cell, of which some are above."
+            raise ValueError(msg)
+    return Search(
+        1.0 if resolution is None else float(resolution),
+        int(n_iterations),
+        _bits(source),
+        options.get("objective_function", "modularity"),
+        float(options.get("beta", 0.01)),
+        start,
+        sizes,
+    )
+
+
+def _bits(source: np.random.RandomState | np.random.Generator) -> int:
+    """Draw 64 bits."""
+    if isinstance(source, np.random.RandomState):
+        return int(source.randint(0, np.iinfo(np.uint64).max, dtype=np.uint64))
+    return int(source.integers(0, np.iinfo(np.uint64).max, dtype=np.uint64))
+
+
+def _as_leidenalg(graph: ClusterGraph, found: Clusters) -> Clusters:
+    """Number clusters by size, and take the modularity of edges without weights, as leidenalg does."""
+    from ...clustering.leiden import Clusters, modularity
+
+    by_size = np.argsort(-np.bincount(found.labels), kind="stable")
+    numbers = np.empty(len(by_size), np.int32)
+    numbers[by_size] = np.arange(len(by_size), dtype=np.int32)
+    edges = replace(graph, weights=np.ones(len(graph.weights), np.float32))
+    return Clusters(numbers[found.labels], modularity(edges, found.labels))
 
 
 def _seed(random_state: Any, rng: Any) -> tuple[dict[str, Any], Any]:
