@@ -107,7 +107,7 @@ def test_backends_are_compared_on_the_steps_that_both_have_done() -> None:
 def test_results_without_a_machine_or_of_unknown_backends_are_not_read(tmp_path: Path) -> None:
     results = results_of(run_of({"read": 1}, "numpy"))
     results.write_json(tmp_path / "results.json")
-    with pytest.raises(ValueError, match=r"results\.json has runs of numpy; the backends are memory, oom"):
+    with pytest.raises(ValueError, match=r"results\.json has runs of numpy; the backends are memory, memory-seed, oom"):
         Results.read_json(tmp_path / "results.json")
     results.runs, results.machine = [], {"processor": "p"}
     results.write_json(tmp_path / "results.json")
@@ -185,7 +185,7 @@ def test_neighbours_are_held_against_all_and_layouts_against_their_components(tm
     assert recall(x, some, np.where(np.arange(6) < 3, true, -1)) == 1, "those that are not there count for nothing"
     assert recall(x, some, np.where(np.arange(6) < 3, true, (true + 1) % 300)) < 0.7
     assert recall(x, some, np.full((3, 6), -1)) == 1
-    same, other = layout_quality(x, x[:, :4] * 2), layout_quality(x, rng.normal(size=(300, 2)))
+    same, other = layout_quality(x, x[:, :4] * 2, 15), layout_quality(x, rng.normal(size=(300, 2)), 15)
     assert same == (1, 1)
     assert other[0] < 0.6
     assert other[1] < 0.2

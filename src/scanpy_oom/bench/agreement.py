@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,9 @@ __all__ = ["compare"]
 
 SAMPLE = 4000
 """Points of a layout that are looked at."""
+
+NEIGHBORS = (15, 30)
+"""Numbers of neighbours by which a layout is judged; what is told is the worse of the two."""
 
 
 def compare(dataset: str, backend: str, reference: str, files: Mapping[str, Path]) -> Agreement:
@@ -51,8 +54,8 @@ def compare(dataset: str, backend: str, reference: str, files: Mapping[str, Path
         if "pca" in b and "neighbors" in b:
             record.recall = recall(b["pca"], b["some"], b["neighbors"])
         if all("umap" in found and "pca" in found for found in (a, b)):
-            theirs, ours = (layout_quality(found["pca"], found["umap"]) for found in (a, b))
-            record.trustworthiness, record.preservation = ours[0] / theirs[0], ours[1] / theirs[1]
+            parts = [np.divide(_quality(b, k), _quality(a, k)) for k in NEIGHBORS]
+            record.trustworthiness, record.preservation = map(float, np.min(parts, axis=0))
     return record
 
 
@@ -66,10 +69,14 @@ def recall(points: NDArray[np.floating], some: NDArray[np.intp], found: NDArray[
     return hits / total if total else 1.0
 
 
-def layout_quality(points: NDArray[np.floating], layout: NDArray[np.floating]) -> tuple[float, float]:
-    """Return trustworthiness, and the part of nearest neighbours that a layout keeps, of some points."""
+def _quality(found: Mapping[str, NDArray[Any]], k: int) -> tuple[float, float]:
+    return layout_quality(found["pca"], found["umap"], k)
+
+
+def layout_quality(points: NDArray[np.floating], layout: NDArray[np.floating], k: int) -> tuple[float, float]:
+    """Return trustworthiness, and the part of the `k` nearest neighbours that a layout keeps, of some points."""
     some = np.sort(np.random.default_rng(0).permutation(len(points))[:SAMPLE])
-    k = min(15, len(some) // 2 - 1)
+    k = min(k, len(some) // 2 - 1)
     sets = [NearestNeighbors(n_neighbors=k).fit(x[some]).kneighbors(return_distance=False) for x in (points, layout)]
     kept = np.mean([np.intersect1d(one, other).size / k for one, other in zip(*sets, strict=True)])
     return float(trustworthiness(points[some], layout[some], n_neighbors=k)), float(kept)

@@ -174,9 +174,10 @@ class Agreement:
         Part of the nearest neighbours of some cells that were found, by the components of the backend itself.
     trustworthiness
         Of the layout, by the components of the backend itself, as a part of that of the reference (Venna and Kaski,
-        2006).
+        2006): the smaller of those of 15 and 30 neighbours.
     preservation
-        Part of the 15 nearest neighbours in the components that are so in the layout, as a part of the reference's.
+        Part of the nearest neighbours in the components that are so in the layout, as a part of the reference's: the
+        smaller of those of 15 and 30.
     """
 
     dataset: str

@@ -58,6 +58,7 @@ BACKENDS = {
     backend.name: backend
     for backend in (
         Backend("memory", "scanpy in memory"),
+        Backend("memory-seed", "scanpy in memory, seed 1"),
         Backend("oom", "scanpy-oom", is_active=True),
         Backend(
             "oom-fast",

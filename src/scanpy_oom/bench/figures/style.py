@@ -19,6 +19,7 @@ __all__ = ["COLORS", "FAINT", "INK", "MARKERS", "RULE", "letter", "megabytes", "
 
 COLORS = {
     "memory": "#9AA1AB",
+    "memory-seed": "#C3C8CF",
     "oom": "#0B6E8A",
     "oom-fast": "#4FB3CE",
     "dask": "#D99A2B",
@@ -31,6 +32,7 @@ COLORS = {
 
 MARKERS = {
     "memory": "s",
+    "memory-seed": "d",
     "oom": "o",
     "oom-fast": "h",
     "dask": "D",
