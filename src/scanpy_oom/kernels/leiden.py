@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from .graph import Graph
 
+    Whole = NDArray[np.int32]
+    Real = NDArray[np.float64]
+
 __all__ = [
     "cluster_sums",
     "count_merged_edges",
@@ -37,7 +40,7 @@ SLACK = 2.0**-36
 
 
 @nb.njit(nogil=True, cache=True)
-def shuffle_vertices(order: NDArray[np.int32], state: np.uint64) -> np.uint64:
+def shuffle_vertices(order: Whole, state: np.uint64) -> np.uint64:
     """Bring vertices into an order that is drawn, and return the state of the next draw."""
     for i in range(len(order) - 1, 0, -1):
         state += COUNT
@@ -47,7 +50,7 @@ def shuffle_vertices(order: NDArray[np.int32], state: np.uint64) -> np.uint64:
 
 
 @nb.njit(nogil=True, cache=True, inline="always")
-def _add_edges_to_clusters(graph, v, labels, weights_to, near):  # type: ignore[no-untyped-def]
+def _add_edges_to_clusters(graph: Graph, v: int, labels: Whole, weights_to: Real, near: Whole) -> int:
     """Add up the weights from a vertex to each cluster, and return how many clusters that are."""
     indptr, indices, weights = graph
     n_near = 0
@@ -64,7 +67,7 @@ def _add_edges_to_clusters(graph, v, labels, weights_to, near):  # type: ignore[
 
 
 @nb.njit(nogil=True, cache=True, inline="always")
-def _best_of(near, n_near, weights_to, totals, pull, own):  # type: ignore[no-untyped-def]
+def _best_of(near: Whole, n_near: int, weights_to: Real, totals: Real, pull: float, own: int) -> int:
     """Return the cluster with the largest gain, its own if no other has more, -1 if all lose; forget the weights."""
     best, held, lost = own, weights_to[own], pull * totals[own]
     for k in range(n_near):
@@ -77,9 +80,7 @@ def _best_of(near, n_near, weights_to, totals, pull, own):  # type: ignore[no-un
 
 
 @nb.njit(nogil=True, cache=True)
-def move_to_clusters(
-    graph: Graph, sizes: NDArray[np.float64], resolution: float, labels: NDArray[np.int32], order: NDArray[np.int32]
-) -> int:
+def move_to_clusters(graph: Graph, sizes: Real, resolution: float, labels: Whole, order: Whole) -> int:
     """Move vertices to the clusters where they gain most, until all have been looked at.
 
     After a vertex has moved, those of its neighbours are looked at again that are in other clusters.
@@ -149,7 +150,7 @@ def move_to_clusters(
 
 
 @nb.njit(nogil=True, cache=True)
-def renumber_clusters(labels: NDArray[np.int32]) -> int:
+def renumber_clusters(labels: Whole) -> int:
     """Number clusters from 0 in the order of their first vertices, and return how many there are."""
     numbers, n_clusters = np.full(len(labels), -1, np.int32), 0
     for v in range(len(labels)):
@@ -162,9 +163,7 @@ def renumber_clusters(labels: NDArray[np.int32]) -> int:
 
 
 @nb.njit(nogil=True, cache=True)
-def members_of_clusters(
-    labels: NDArray[np.int32], n_clusters: int, order: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def members_of_clusters(labels: Whole, n_clusters: int, order: Whole) -> tuple[NDArray[np.int64], Whole]:
     """Return where each cluster starts among the vertices by cluster, which are in the given order within each."""
     starts = np.zeros(n_clusters + 1, np.int64)
     for v in range(len(labels)):
@@ -179,7 +178,7 @@ def members_of_clusters(
 
 
 @nb.njit(nogil=True, cache=True, inline="always")
-def _weight_within(graph, v, labels):  # type: ignore[no-untyped-def]
+def _weight_within(graph: Graph, v: int, labels: Whole) -> float:
     """Return the weight of the edges from a vertex to others of its cluster."""
     indptr, indices, weights = graph
     found = 0.0
@@ -191,7 +190,7 @@ def _weight_within(graph, v, labels):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(nogil=True, cache=True, inline="always")
-def _draw_part(near, gains, n_parts, own, beta, state):  # type: ignore[no-untyped-def]
+def _draw_part(near: Whole, gains: Real, n_parts: int, own: int, beta: float, state: np.uint64) -> int:
     """Draw one of some parts, or none, whose gain is 0, each as likely as e to the gain over `beta`."""
     most = 0.0
     for k in range(n_parts):
@@ -212,13 +211,13 @@ def _draw_part(near, gains, n_parts, own, beta, state):  # type: ignore[no-untyp
 @nb.njit(nogil=True, cache=True)
 def refine_clusters(
     graph: Graph,
-    sizes: NDArray[np.float64],
+    sizes: Real,
     resolution: float,
-    labels: NDArray[np.int32],
-    clusters: tuple[NDArray[np.int64], NDArray[np.int32]],
+    labels: Whole,
+    clusters: tuple[NDArray[np.int64], Whole],
     beta: float,
     state: np.uint64,
-) -> tuple[NDArray[np.int32], np.uint64]:
+) -> tuple[Whole, np.uint64]:
     """Part clusters into connected parts: each vertex that is alone still is put into a part where it does not lose.
 
     Parameters
@@ -281,7 +280,7 @@ def refine_clusters(
 
 
 @nb.njit(nogil=True, cache=True, inline="always")
-def _add_edges_within(graph, v, labels, parts, weights_to, near):  # type: ignore[no-untyped-def]
+def _add_edges_within(graph: Graph, v: int, labels: Whole, parts: Whole, weights_to: Real, near: Whole) -> int:
     """Add up the weights from a vertex to each part of its cluster, and return how many parts that are."""
     indptr, indices, weights = graph
     n_near = 0
@@ -298,9 +297,7 @@ def _add_edges_within(graph, v, labels, parts, weights_to, near):  # type: ignor
 
 
 @nb.njit(nogil=True, cache=True)
-def count_merged_edges(
-    graph: Graph, labels: NDArray[np.int32], clusters: tuple[NDArray[np.int64], NDArray[np.int32]]
-) -> NDArray[np.int64]:
+def count_merged_edges(graph: Graph, labels: Whole, clusters: tuple[NDArray[np.int64], Whole]) -> NDArray[np.int64]:
     """Return the offsets of rows in the graph whose vertices are clusters."""
     indptr, indices, _ = graph
     starts, members = clusters
@@ -320,11 +317,11 @@ def count_merged_edges(
 @nb.njit(nogil=True, cache=True)
 def merge_clusters(
     graph: Graph,
-    sizes: NDArray[np.float64],
-    labels: NDArray[np.int32],
-    clusters: tuple[NDArray[np.int64], NDArray[np.int32]],
+    sizes: Real,
+    labels: Whole,
+    clusters: tuple[NDArray[np.int64], Whole],
     offsets: NDArray[np.int64],
-) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Whole, Real, Real]:
     """Make a graph whose vertices are clusters.
 
     Returns
@@ -351,7 +348,7 @@ def merge_clusters(
 
 
 @nb.njit(nogil=True, cache=True)
-def cluster_sums(graph: Graph, labels: NDArray[np.int32], n_clusters: int) -> tuple[NDArray[np.float64], float]:
+def cluster_sums(graph: Graph, labels: Whole, n_clusters: int) -> tuple[Real, float]:
     """Return the sum of all weights at each cluster's vertices, and of those of edges within clusters."""
     indptr, indices, weights = graph
     totals, within = np.zeros(n_clusters), 0.0
