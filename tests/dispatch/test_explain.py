@@ -36,7 +36,7 @@ def opened(tmp_path: Path, n_obs: int = 3000) -> ad.AnnData:
     "name, arguments, why",
     [
         ("rank_genes_groups", {"groupby": "kind", "method": "logreg"}, "goes through all values many times"),
-        ("neighbors", {"use_rep": "X"}, "comparing cells here and there"),
+        ("neighbors", {"use_rep": "X"}, "all genes of cells in any order"),
     ],
 )
 def test_what_runs_in_memory_is_explained_with_the_bytes_that_it_takes(tmp_path, name, arguments, why):
@@ -135,7 +135,7 @@ def test_what_a_chain_cannot_take_is_left_to_scanpy(tmp_path):
     sc.pp.scale(adata)
     explanation = adata.oom.explain("normalize_total", target_sum=1)
     assert explanation.how == "materialised"
-    assert "centred before" in explanation.reason
+    assert "row-wise step after centring" in explanation.reason
 
 
 def test_every_override_has_a_plan_but_those_that_read_what_they_select_on_the_way(tmp_path):

@@ -229,7 +229,7 @@ def test_the_longest_row_is_accounted_for(tmp_path, monkeypatch):
     needed = LIBRARIES + longest * BYTES_PER_ENTRY
     with monkeypatch.context() as patch:
         patch.setattr(settings, "_memory_limit", needed - 10**6)
-        with pytest.raises(MemoryBudgetExceeded, match=r"/X, of which one row stores 2,.* takes at least"):
+        with pytest.raises(MemoryBudgetExceeded, match=r"/X, of which one row stores 2,.* needs at least"):
             matrix.sum(axis=1)
         shorter = matrix.select(np.arange(29), None)
         np.testing.assert_array_equal(np.ravel(shorter.sum(axis=1)), np.ravel(rows[:29].sum(axis=1)))

@@ -94,8 +94,8 @@ def find_clusters(graph: ClusterGraph, searches: Sequence[Search]) -> list[Clust
     nbytes = graph.nbytes_of_search
     if nbytes > settings.memory_limit:
         messages.warning(
-            f"looking for clusters takes some {format_bytes(nbytes)} for {len(graph.indices):,} connectivities, more "
-            f"than the limit of {format_bytes(settings.memory_limit)}: it cannot be done in parts."
+            f"Leiden takes about {format_bytes(nbytes)} for {len(graph.indices):,} connectivities, more than the limit "
+            f"of {format_bytes(settings.memory_limit)}. It goes on, since it cannot work in parts."
         )
     fits = max(ACCOUNTANT.available() // nbytes, 1)
     n_threads = int(min(settings.n_threads, len(searches), fits))

@@ -70,9 +70,9 @@ def _builtin(function: str, module: str, uses: rules.Rule = rules.chosen) -> Ove
 
 
 _OF_X: dict[str, Any] = {
-    "reason": "scanpy looks for neighbors by comparing cells here and there, each by all its genes",
-    "advice": "Run `sc.pp.pca` first, and leave out `use_rep='X'` and `n_pcs=0`: what is compared are then the few "
-    "numbers a cell in `adata.obsm['X_pca']`.",
+    "reason": "the neighbor search needs all genes of cells in any order",
+    "advice": "Run `sc.pp.pca` first, and leave out `use_rep='X'` and `n_pcs=0`: the search then uses the few values "
+    "of each cell in `adata.obsm['X_pca']`.",
 }
 
 BUILTIN = (

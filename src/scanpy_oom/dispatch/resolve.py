@@ -214,8 +214,8 @@ class Call(Measurement):
         """Return why the override does not cover the call; warn where the installed scanpy is the cause."""
         if isinstance(error, MissingFromScanpy):
             messages.warn_user(
-                f"sc.{self.function} cannot run out of memory: {error.reason}. scanpy's own function runs instead, on "
-                "data in memory. Take a scanpy that this version of scanpy-oom knows, or a newer scanpy-oom."
+                f"sc.{self.function} cannot work from disk: {error.reason}. scanpy's own function runs instead, on "
+                "data in memory. Install a scanpy that this version of scanpy-oom supports, or a newer scanpy-oom."
             )
         return error.reason
 

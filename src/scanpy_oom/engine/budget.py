@@ -100,7 +100,7 @@ def allot(
         return found
     least = 2 * partial_nbytes + workspace_nbytes + smallest * BYTES_PER_ENTRY + LIBRARIES + held
     msg = (
-        f"{what} takes at least {format_bytes(least)} of memory, of which libraries take {format_bytes(LIBRARIES)}; "
+        f"{what} needs at least {format_bytes(least)} of memory, {format_bytes(LIBRARIES)} of it for libraries; "
         f"the limit is {format_bytes(limit)}. Take fewer columns or groups, or raise the limit: "
         f"`scanpy_oom.settings.memory_limit = '{format_bytes(least * 1.05)}'`."
     )
@@ -181,7 +181,7 @@ def require(nbytes: float, what: str, advice: str) -> None:
         limit, held = _limit_and_held()
         if nbytes <= limit - held:
             return
-        of_which = f", of which {format_bytes(held)} are held" if held else ""
+        of_which = f", of which scanpy-oom holds {format_bytes(held)} already" if held else ""
         msg = (
             f"{what} would take {format_bytes(nbytes)} of memory, more than the limit of "
             f"{format_bytes(limit)}{of_which}. {advice} Or raise the limit: "

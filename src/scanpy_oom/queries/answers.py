@@ -76,7 +76,7 @@ class ThreadsEngine:
             return compute(matrix, collected, workspace=matrix.nbytes_in_memory)
         if what == TO_ARRAY:
             nbytes = matrix.shape[0] * matrix.shape[1] * matrix.dtype.itemsize
-            self.announce(what, matrix, nbytes, "an array has no other place")
+            self.announce(what, matrix, nbytes, "NumPy arrays are in memory")
         if matrix.transposed_of is not None:
             values = self.collect(matrix.transposed_of, dense=dense, what=what, order="F" if order == "C" else "C")
             return values.T if dense else sparse.csr_matrix(values.T)

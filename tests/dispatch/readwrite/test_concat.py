@@ -257,9 +257,7 @@ def test_a_list_of_one_file_is_joined_too(small: list[Path]) -> None:
 
 
 def test_how_to_join_a_single_file_is_refused(small: list[Path]) -> None:
-    with pytest.raises(
-        ValueError, match=r"`label='batch'` says how several files are joined, and .*part0\.h5ad is one"
-    ):
+    with pytest.raises(ValueError, match=r"`label='batch'` is for several files, and .*part0\.h5ad is a single one"):
         scanpy_oom.read_h5ad(small[0], label="batch")
     with pytest.raises(ValueError, match="There is no file to read"):
         scanpy_oom.read_h5ad([])

@@ -267,7 +267,7 @@ def test_without_a_scratch_folder_the_pass_goes_on_and_says_so(path, how, tmp_pa
         settings.scratch_dir = None
         sc.settings.logfile = logfile
     assert list(x.copies) == []
-    assert "There is no room for a compact copy of a.h5ad:/X" in log.getvalue()
+    assert "scanpy-oom keeps no compact copy of a.h5ad:/X" in log.getvalue()
     for name, values in found.items():
         np.testing.assert_array_equal(values, want[name], err_msg=name)
 

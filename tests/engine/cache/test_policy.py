@@ -28,7 +28,7 @@ def test_a_full_scratch_disk_costs_the_stage_alone(path):
     total, rest = out.stdout.split(" ", 1)
     assert float(total) == counts(3000, 80).sum()
     assert rest.strip() == f"[] {counts(3000, 80)[:, 3:9].sum()}"
-    assert "There is no room for a compact copy" in out.stderr
+    assert "scanpy-oom keeps no compact copy" in out.stderr
 
 
 _FULL_FOR_SOME = """
@@ -56,4 +56,4 @@ def test_threads_that_fail_to_write_while_others_do_not_cost_the_stage_alone_and
     command = [sys.executable, "-c", _FULL_FOR_SOME, path, str(error)]
     out = subprocess.run(command, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == f"{counts(3000, 80).sum()} []"
-    assert out.stderr.count("There is no room for a compact copy") == 1
+    assert out.stderr.count("scanpy-oom keeps no compact copy") == 1

@@ -87,8 +87,8 @@ def _matrices(data: AnnDataOOM) -> Callable[[str, object], OOMMatrix]:
             return matrix_of(array, path)
         except BlockingIOError as error:
             msg = (
-                f"{path} is open for writing, so that it may change while it is read. Close the object, and open the "
-                "file with `anndataoom.read(path)`, or with `scanpy_oom.read_h5ad(path)` at once."
+                f"{path} is open for writing, and could change while it is read. Close the object. Then open the file "
+                "with `anndataoom.read(path)`, or directly with `scanpy_oom.read_h5ad(path)`."
             )
             raise ValueError(msg) from error
         except (TypeError, ValueError) as error:

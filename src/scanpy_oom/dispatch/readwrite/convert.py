@@ -69,8 +69,8 @@ def _backed(data: AnnData) -> AnnData:
     """Read the file of an AnnData that was opened with ``backed="r"``; all else is that of the object."""
     if file_mode(data) != "r":
         msg = (
-            f"{data.filename} was opened with backed={file_mode(data)!r}, so that it may be written to while it is "
-            "read. Close it, and open it with `backed='r'`, or with `backed='oom'` at once."
+            f"{data.filename} was opened with backed={file_mode(data)!r}, and could change while it is read. "
+            "Close it. Then open it with `backed='r'`, or directly with `backed='oom'`."
         )
         raise ValueError(msg)
 

@@ -105,7 +105,7 @@ def _several(
         raise ValueError(msg)
     for name, value in options.items():
         msg = (
-            f"`{name}={value!r}` says how several files are joined, and {os.fsdecode(path)} is one. "
+            f"`{name}={value!r}` is for several files, and {os.fsdecode(path)} is a single one. "
             "Leave it out, or give a list of files."
         )
         raise ValueError(msg)
@@ -121,7 +121,7 @@ def read_zarr(store: object) -> AnnData:
         If `store` is no path.
     """
     if not isinstance(store, str | os.PathLike):
-        msg = f"`backed='oom'` takes the path of a Zarr store, to open it again where it is needed, not {store!r}."
+        msg = f"`backed='oom'` needs the path of a Zarr store, which is opened again for each pass, not {store!r}."
         raise TypeError(msg)
     patch_all(overrides().values())
     call = Measurement("read_zarr", "out of memory", "its matrices stay on disk")
@@ -211,7 +211,7 @@ def check_backed(backed: object) -> None:
     known = backed in ("r", "r+") if isinstance(backed, str) else isinstance(backed, bool) or not backed
     if not known:
         msg = (
-            f"`backed={backed!r}` is not known. It may be 'oom' (matrices stay on disk and scanpy runs out of memory), "
-            "'r', 'r+' or True (anndata's own modes), or None or False (all is read into memory)."
+            f"`backed={backed!r}` is not known. Use 'oom' (matrices stay on disk), 'r', 'r+' or True (anndata's own "
+            "modes), or None or False (all is read into memory)."
         )
         raise ValueError(msg)

@@ -150,8 +150,8 @@ class CacheWriter:
             self._writer.discard()
             self._matrix.copies.top().refused = True
             messages.warning(
-                f"There is no room for a compact copy of {self._matrix.source.location} ({self._no_room}): passes will "
-                "read the file itself, which takes longer."
+                f"scanpy-oom keeps no compact copy of {self._matrix.source.location}: {self._no_room}. "
+                "Later steps read the file again, which takes longer."
             )
             return
         copies = self._matrix.copies

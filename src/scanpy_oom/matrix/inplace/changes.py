@@ -44,7 +44,7 @@ _OF_SPARSE = {"mul", "truediv"}
 _VIEWS = "scanpy_oom.matrix.interop.anndata"
 """The module that knows views of anndata; it imports this one: named, not imported."""
 
-_REASON = "it changes places that no lazy step can name"
+_REASON = "this change cannot wait until values are read"
 
 _DENSIFIED = (
     "Trying to set a dense array with a sparse array on a view. Densifying the sparse array. "

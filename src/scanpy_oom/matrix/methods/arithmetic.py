@@ -101,7 +101,7 @@ class Arithmetic(Mixin):
         (target,) = kwargs.pop("out")
         matrix: OOMMatrix = target
         if not matrix.is_dense:
-            msg = f"np.{ufunc.__name__} writes to no sparse matrix, in SciPy neither: `X.data` are the stored values."
+            msg = f"np.{ufunc.__name__} cannot write to a sparse matrix, as in SciPy. `X.data` holds the stored values."
             raise TypeError(msg)
         if kwargs or method != "__call__":  # NumPy writes to some places alone
             held = [value.to_memory() if isinstance(value, Mixin) else value for value in inputs]
@@ -126,7 +126,7 @@ class Arithmetic(Mixin):
     def _unary(self, ufunc: np.ufunc) -> Result:
         name = f"np.{ufunc.__name__}"
         if ufunc is np.negative and self.dtype == bool and not self.is_dense:
-            msg = "negating a boolean sparse matrix is not supported, in SciPy neither: `X == 0` is what is false."
+            msg = "negating a boolean sparse matrix is not supported, as in SciPy. `X == 0` is true where it is false."
             raise NotImplementedError(msg)
         dtype = ufunc(np.ones(1, self.dtype)).dtype
         if not is_supported_dtype(dtype):
@@ -150,7 +150,7 @@ class Arithmetic(Mixin):
             if name == "divide":
                 return self._divided(other, reflected=reflected)
             if reflected or name not in {*SPARSE_METHODS, *COMPARISONS.values()}:
-                msg = f"np.{name} is not defined here for sparse matrices, in SciPy neither: take `X[rows].toarray()`."
+                msg = f"np.{name} is not defined for sparse matrices, as in SciPy: use `X[rows].toarray()`."
                 raise TypeError(msg)
         step = self._step(ufunc, other, reflected=reflected)
         if step is None:
@@ -180,7 +180,7 @@ class Arithmetic(Mixin):
             return run_in_memory(of_held(ufunc, sparse_too=True), f"np.{ufunc.__name__}", *operands)
         if other != 0:
             msg = (
-                "adding a nonzero scalar to a sparse matrix is not supported, in SciPy neither: it leaves no zeros. "
+                "adding a nonzero scalar to a sparse matrix is not supported, as in SciPy: the result has no zeros. "
                 "Take rows or columns as an array: `X[rows].toarray() + 1`."
             )
             raise NotImplementedError(msg)

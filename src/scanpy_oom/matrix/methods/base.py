@@ -75,5 +75,5 @@ def no_attribute(matrix: OOMMatrix, name: str) -> AttributeError:
     """Return the error for an attribute that this kind of matrix has not; it says how an array in memory has it."""
     msg = f"{type(matrix).__name__!r} object has no attribute {name!r}"
     if matrix.is_dense and hasattr(np.ndarray, name):
-        msg += f". In memory it has: `X = adata.X.to_memory()`, then `X.{name}`, and `adata.X = X` if that changes it"
+        msg += f". NumPy arrays have it: `X = adata.X.to_memory()`, then `X.{name}`, and `adata.X = X` if X changed"
     return AttributeError(msg, name=name, obj=matrix)

@@ -163,7 +163,7 @@ class Chain:
             sparse part any more.
         """
         if transform.by_row and self.fill_values is not None:
-            reason = "a step that varies by row, on a matrix that was centred before, leaves nothing sparse"
+            reason = "a row-wise step after centring makes the matrix dense"
             raise UnsupportedOutOfMemory(reason)
         return Chain((*self.transforms, transform), self.source_dtype, self.shape, self.source_dense)
 

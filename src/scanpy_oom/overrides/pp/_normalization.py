@@ -100,7 +100,7 @@ def _counts(adata: AnnData, layer: str | None, obsm: str | None) -> OOMMatrix:
 
 def _as_counts(x: OOMMatrix) -> OOMMatrix:
     if x.dtype == bool:
-        reason = "booleans are no counts, and what becomes of them depends on how they are held"
+        reason = "booleans are no counts, and scanpy treats sparse and dense ones differently"
         raise UnsupportedOutOfMemory(reason)
     return x.transform(Cast(np.dtype(np.float32))) if x.dtype.kind in "iu" else x
 

@@ -78,7 +78,7 @@ def _centers(zero_center: bool | None) -> bool:  # noqa: FBT001
 
 def _check_dtype(x: OOMMatrix) -> None:
     if x.dtype == bool:
-        reason = "booleans are no measurements, and what becomes of them depends on how they are held"
+        reason = "booleans are no measurements, and scanpy treats sparse and dense ones differently"
         raise UnsupportedOutOfMemory(reason)
 
 

@@ -74,7 +74,7 @@ class ToValues(Conversion[Value]):
             found = np.unravel_index(np.argmax((values > MAX_EXACT) | (values < -MAX_EXACT)), values.shape)
             at = ", ".join(str(start + int(i)) for start, i in zip(origin, found, strict=True))
             msg = (
-                f"{self.location} holds {values[found]} at position {at}. Out of memory, values are float64, which is "
+                f"{self.location} holds {values[found]} at position {at}. scanpy-oom computes with float64, which is "
                 f"exact for integers up to {MAX_EXACT} only. Read the file without `backed='oom'`."
             )
             raise OOMError(msg)

@@ -50,13 +50,13 @@ def check_links(path: Path, h5: h5py.File) -> str:
     said += f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     if settings.follow_links:
         return (
-            f"{path} says that some of it is in other files, which are read, too: {said}. "
+            f"{path} refers to data in other files, which are read as well: {said}. "
             "`scanpy_oom.settings.follow_links = False` refuses such files."
         )
     msg = (
-        f"{path} says that some of it is in other files: {said}. They are not read: settings.follow_links is off. "
-        "Set `scanpy_oom.settings.follow_links = True` if you trust whoever wrote the file, "
-        "or have all of it written to one file."
+        f"{path} refers to data in other files: {said}. They are not read, because settings.follow_links is off. "
+        "Set `scanpy_oom.settings.follow_links = True` if you trust the author of the file, "
+        "or ask for a single file that contains everything."
     )
     raise OOMError(msg)
 
