@@ -27,7 +27,7 @@ from scipy import sparse
 
 import scanpy_oom
 from scanpy_oom.bench.atlas import write_atlas
-from scanpy_oom.engine.device.select import chosen_device
+from scanpy_oom.engine.device.choice import chosen_device
 from scanpy_oom.engine.runtime import pass_log
 
 if TYPE_CHECKING:

@@ -324,12 +324,12 @@ ROWS = (
         "partition_type neighbors_key obsp copy flavor clustering_args",
         "0",
         f"{EXACT}, cluster by cluster for each seed; the graph for igraph is built without a Python object an edge. "
-        "With `settings.graph = 'fast'` Leiden is ours, without igraph: other clusters than scanpy's for a seed, as good "
-        "by modularity and the adjusted Rand index as those of another seed, for both flavors (leidenalg's looks for the "
-        "same modularity where the graph is the same in both directions, and numbers clusters by size). "
+        "With `settings.graph = 'fast'` Leiden is ours, without igraph: other clusters than scanpy's for a seed, as "
+        "good by modularity and the adjusted Rand index as those of another seed, for both flavors (leidenalg's looks "
+        "for the same modularity where the graph is the same in both directions, and numbers clusters by size). "
         "`directed=True`, `partition_type`, `resolution=None` of leidenalg, its other arguments, `weights` and "
-        "`node_in_weights` of "
-        "igraph, and weights that are not positive are left to scanpy. Nothing is said of the default that will change",
+        "`node_in_weights` of igraph, and weights that are not positive are left to scanpy. Nothing is said of the "
+        "default that will change",
     ),
     Row(
         "tl.louvain",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .bench.arguments import add_bench
+from .bench.options import add_bench
 from .errors import OOMError
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from scanpy_oom.bench.figures.scaling import _short, exponent, fit_exponents
 from scanpy_oom.bench.recipe import NEEDS, STEPS, Recipe, parse_steps, waiting_for
 from scanpy_oom.bench.results import Agreement, Dataset, Results, Run, StepResult
 from scanpy_oom.bench.run import Order, measure
-from scanpy_oom.bench.summary import cost, done_steps, excuse, scaled_steps, total
 from scanpy_oom.bench.table import format_totals
+from scanpy_oom.bench.totals import cost, done_steps, excuse, scaled_steps, total
 from scanpy_oom.bench.watch import Limits, Watch, thin
 from scanpy_oom.memory.peak import PeakMemory
 

@@ -2,5 +2,5 @@
 
 partition, request: engine/test_executor.py
 block, column_selector: engine/test_reduction.py
-buckets: overrides/tl/test_rank_genes_groups.py engine/cache/test_column_copy.py
+column_buckets: overrides/tl/test_rank_genes_groups.py engine/cache/test_column_copy.py
 """

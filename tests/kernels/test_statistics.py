@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scanpy_oom import kernels
 from scanpy_oom.kernels import reference
-from scanpy_oom.matrix.statistics import COLUMN_STATISTICS, ROW_STATISTICS
+from scanpy_oom.matrix.known_statistics import COLUMN_STATISTICS, ROW_STATISTICS
 
 from .strategies import blocks
 

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from scanpy_oom.neighbors import buckets
 from scanpy_oom.neighbors.buckets import in_buckets, one_bucket, ranks_of_buckets
-from scanpy_oom.neighbors.rows import Rows
+from scanpy_oom.neighbors.points import Rows
 
 from .points import clustered
 

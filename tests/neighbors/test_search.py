@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanpy_oom.neighbors import search
-from scanpy_oom.neighbors.rows import scale_of
+from scanpy_oom.neighbors.points import scale_of
 from scanpy_oom.neighbors.search import ClosestSoFar, in_quiet_threads
 
 from .points import clustered, true_neighbors

@@ -15,7 +15,7 @@ import pytest
 from scanpy_oom import CorruptFileError
 from scanpy_oom.storage.abc import Codec
 from scanpy_oom.storage.codecs.fletcher32 import Fletcher32
-from scanpy_oom.storage.codecs.inflate import Gzip
+from scanpy_oom.storage.codecs.gzip import Gzip
 from scanpy_oom.storage.codecs.lzf import LZF
 from scanpy_oom.storage.codecs.shuffle import Shuffle
 from scanpy_oom.storage.codecs.zstd import Zstd

@@ -16,7 +16,7 @@ from .data import GROUP, check_size, inspect_counts, make_counts, make_sample
 from .display import Display, say
 from .environment import describe_machine, describe_versions
 from .figures.scaling import save_scaling
-from .figures.steps import save_steps
+from .figures.step_bars import save_steps
 from .figures.timeline import save_timeline
 from .recipe import RECIPES, STEPS, Recipe
 from .results import Dataset, Results

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from ..tables import markdown_table
 from .backends import BACKENDS
 from .figures.scaling import fit_exponents
-from .summary import cost, done_steps, excuse, total
+from .totals import cost, done_steps, excuse, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .results import Agreement, Dataset, Results
-    from .summary import Figure
+    from .totals import Figure
 
 __all__ = ["format_growth", "format_report", "format_steps", "format_totals"]
 

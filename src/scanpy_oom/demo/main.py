@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..bench.data import inspect_counts, make_counts
 from ..bench.display import say
-from ..bench.figures.steps import save_steps
+from ..bench.figures.step_bars import save_steps
 from ..bench.main import compile_kernels, describe, run_backend
 from ..bench.recipe import RECIPES, STEPS
 from ..settings import settings

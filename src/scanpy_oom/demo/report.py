@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..bench.summary import excuse, total
+from ..bench.totals import excuse, total
 from ..tables import text_table
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from anndata import AnnData
 
 from ..matrix import OOMMatrix
-from ..matrix.statistics import Statistics
+from ..matrix.known_statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

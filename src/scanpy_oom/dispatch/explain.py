@@ -12,9 +12,9 @@ from scanpy.experimental import pp as _experimental_pp  # noqa: F401 - not there
 
 from .. import _scanpy
 from ..engine.budget import require
+from ..engine.explain.costs import explain_steps
 from ..engine.explain.explanation import Explanation, PlannedPass
 from ..engine.explain.plan import planned
-from ..engine.explain.planner import explain_steps
 from ..errors import MemoryBudgetExceeded, UnsupportedOutOfMemory
 from ..queries.answers import ENGINE
 from ..settings import format_bytes, settings

@@ -12,6 +12,7 @@ from ..storage.sources.base import Source
 from ..storage.sources.memory import MemorySource
 from .cache_registry import Copies
 from .inplace.changes import Changes
+from .known_statistics import Statistics
 from .methods.arithmetic import Arithmetic
 from .methods.base import no_attribute
 from .methods.in_memory import InMemory, as_held, asked_by_scipy, holds_arrays, run_in_memory
@@ -22,9 +23,8 @@ from .methods.reductions import Reductions
 from .protocol import engine
 from .selection import Selection, normalize_axis_index
 from .state import State
-from .statistics import Statistics
 from .transforms.chain import Chain
-from .transforms.layout import HeldByRows, InByteOrder
+from .transforms.representation import HeldByRows, InByteOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from ..storage.abc import Values
     from .inplace.places import Places
+    from .known_statistics import Statistics
     from .methods.base import Held
     from .oommatrix import OOMMatrix
-    from .statistics import Statistics
 
 __all__ = ["TO_ARRAY", "Engine", "Extrema", "engine"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from ..storage.sources.base import Source
     from .cache_registry import Copies, Interest
+    from .known_statistics import Statistics
     from .oommatrix import OOMMatrix
     from .selection import Selection
-    from .statistics import Statistics
     from .transforms.chain import Chain
 
 __all__ = ["State"]

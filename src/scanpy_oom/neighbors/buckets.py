@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..kernels import distances_to
-from .rows import scale_of
+from .points import scale_of
 from .search import QUERIES, ClosestSoFar, in_quiet_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .rows import Rows
+    from .points import Rows
 
 __all__ = ["Buckets", "in_buckets", "one_bucket", "ranks_of_buckets"]
 

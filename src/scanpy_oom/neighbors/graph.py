@@ -13,7 +13,7 @@ from .index import Index
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from .rows import Metric
+    from .points import Metric
 
 __all__ = ["distance_graph"]
 

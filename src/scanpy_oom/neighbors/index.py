@@ -10,13 +10,13 @@ from ..engine.budget import require
 from ..memory.ledger import ACCOUNTANT
 from ..settings import settings
 from .buckets import Buckets, in_buckets, one_bucket, ranks_of_buckets
-from .rows import Rows, distances_of, scale_of
+from .points import Rows, distances_of, scale_of
 from .search import QUERIES, ClosestSoFar, in_quiet_threads, workspace_nbytes
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from .rows import Metric
+    from .points import Metric
 
 __all__ = ["EXACT_UP_TO", "Index", "Neighbors"]
 

@@ -10,11 +10,11 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .index import EXACT_UP_TO, Index
-from .rows import METRICS
+from .points import METRICS
 
 if TYPE_CHECKING:
     from .index import Neighbors
-    from .rows import Metric
+    from .points import Metric
 
 __all__ = ["KNNTransformer"]
 

@@ -17,8 +17,8 @@ from ..engine.explain import plan
 from ..engine.runtime.empty_rows import report_zero_rows
 from ..engine.sources.patched import assigned
 from ..engine.sources.scratch import kept
+from ..matrix.known_statistics import EXACT_BY_SUBTRACTION
 from ..matrix.protocol import TO_ARRAY
-from ..matrix.statistics import EXACT_BY_SUBTRACTION
 from ..matrix.transforms import ByColumn, Elementwise
 from ..reductions.axis_statistics import AxisStatistics, StoredCounts
 from ..reductions.collect import CollectDense, CollectSparse, Nothing, SparseProduct
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from ..matrix import OOMMatrix
     from ..matrix.inplace.places import Places
-    from ..matrix.statistics import Statistics
+    from ..matrix.known_statistics import Statistics
     from ..reductions.extrema import Extrema
 
 __all__ = ["ENGINE", "ThreadsEngine"]

@@ -9,7 +9,7 @@ import numpy as np
 from ..engine.array_implementation import ArraySums, implements
 from ..engine.reduction import Reduction
 from ..kernels import axis_statistics
-from ..matrix.statistics import COLUMN_STATISTICS, ROW_STATISTICS, Statistics
+from ..matrix.known_statistics import COLUMN_STATISTICS, ROW_STATISTICS, Statistics
 from ..memory.ledger import ACCOUNTANT
 from .column_sums import ArrayColumnSums, ColumnSums, squares_are_single
 
@@ -42,7 +42,7 @@ class AxisSums(NamedTuple):
 
 
 class AxisStatistics(Reduction):
-    """Everything in :data:`~scanpy_oom.matrix.statistics.ROW_STATISTICS` and `COLUMN_STATISTICS`."""
+    """Everything in :data:`~scanpy_oom.matrix.known_statistics.ROW_STATISTICS` and `COLUMN_STATISTICS`."""
 
     by_columns = True
 

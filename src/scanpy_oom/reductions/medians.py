@@ -12,7 +12,7 @@ from .ranks import GroupRanks
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..engine.buckets import Batch
+    from ..engine.column_buckets import Batch
     from ..matrix import OOMMatrix
 
 __all__ = ["GroupMedians"]

@@ -11,7 +11,7 @@ import numpy as np
 from ..engine.array_implementation import implements
 from ..engine.reduction import Fused, Reduction
 from ..kernels import group_table_sums, table_misses
-from ..matrix.statistics import COLUMN_STATISTICS
+from ..matrix.known_statistics import COLUMN_STATISTICS
 from ..matrix.transforms.program import N_TABLE
 from ..memory.buffer_pool import BUFFERS
 from .column_sums import ArrayColumnSums, ColumnSums, squares_are_single
@@ -65,7 +65,7 @@ class Moments:
         return mean, var * np.divide(n, n - 1, out=np.ones_like(n), where=n > 1)
 
     def column_statistics(self, group: int) -> dict[str, np.ndarray]:
-        """Return those of one group by the names in :data:`~scanpy_oom.matrix.statistics.COLUMN_STATISTICS`."""
+        """Return those of one group by the names in :data:`~scanpy_oom.matrix.known_statistics.COLUMN_STATISTICS`."""
         arrays = (self.total, self.total_squared, self.nnz, self.npos)
         return {name: values[group] for name, values in zip(COLUMN_STATISTICS, arrays, strict=True) if len(values)}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine.array_implementation import ArrayImplementation, add_up, implements
-from ..engine.buckets import Batch, ByBuckets
+from ..engine.column_buckets import Batch, ByBuckets
 from ..kernels import pair_rank_sums, rank_sums, scatter_keys
 
 if TYPE_CHECKING:

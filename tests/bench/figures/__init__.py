@@ -1,4 +1,4 @@
 """Modules without a test file of their name, and the files that test them.
 
-scaling, steps, style, timeline: bench/test_parts.py
+scaling, step_bars, theme, timeline: bench/test_parts.py
 """

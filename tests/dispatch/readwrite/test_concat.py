@@ -21,7 +21,7 @@ from scipy import sparse
 import scanpy_oom
 from scanpy_oom import MemoryBudgetExceeded, OOMMatrix
 from scanpy_oom.engine.runtime import pass_log
-from scanpy_oom.engine.sources.concat import JoinedSource
+from scanpy_oom.engine.sources.joined import JoinedSource
 
 from ...joined import assert_same, lognormalize, outcome, values
 from ...matrices import counts, oom

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from scanpy_oom.engine.compute import run
-from scanpy_oom.engine.device import cuda
+from scanpy_oom.engine.device import choice, cuda
 from scanpy_oom.engine.device import executor as device_run
-from scanpy_oom.engine.device import select as choice
 from scanpy_oom.engine.request import Request
 from scanpy_oom.engine.runtime import pass_log
 from scanpy_oom.errors import DeviceError

@@ -13,8 +13,8 @@ import scanpy as sc
 import scanpy_oom
 from scanpy_oom.engine.compute import run
 from scanpy_oom.engine.device import executor as device_run
+from scanpy_oom.engine.device.choice import chosen_device
 from scanpy_oom.engine.device.device import NumpyDevice
-from scanpy_oom.engine.device.select import chosen_device
 from scanpy_oom.engine.request import Request
 from scanpy_oom.engine.runtime import pass_log
 from scanpy_oom.errors import DeviceError

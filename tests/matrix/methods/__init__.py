@@ -3,5 +3,5 @@
 operands: matrix/methods/test_arithmetic.py
 materialize: matrix/methods/test_in_memory.py
 base, indexing: matrix/test_oommatrix.py
-reductions: matrix/test_statistics.py
+reductions: matrix/test_known_statistics.py
 """

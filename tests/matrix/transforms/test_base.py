@@ -11,9 +11,9 @@ import pytest
 from scanpy_oom.matrix.transforms import ByColumn, ByRow, Cast, Elementwise, NormalizeTotal, RowTotals
 from scanpy_oom.matrix.transforms.base import Transform, given_dtype, is_single, taken
 from scanpy_oom.matrix.transforms.conditional import Where
-from scanpy_oom.matrix.transforms.layout import DropZeros, HeldByRows, InByteOrder
 from scanpy_oom.matrix.transforms.low_rank import Combine, LowRank
 from scanpy_oom.matrix.transforms.pearson import PearsonResiduals
+from scanpy_oom.matrix.transforms.representation import DropZeros, HeldByRows, InByteOrder
 from scanpy_oom.matrix.transforms.scale import Scale
 
 from .ways import is_data

@@ -1,5 +1,5 @@
 """Modules without a test file of their name, and the files that test them.
 
-inflate: storage/codecs/test_pipeline.py
-libdeflate: storage/codecs/test_gzip.py
+gzip: storage/codecs/test_pipeline.py
+libdeflate: storage/codecs/test_gzip_alone.py
 """

@@ -80,7 +80,7 @@ KINDS = {
 def test_what_is_in_other_files_is_read_with_a_warning_that_names_them(path, link, name):
     link(path, name)
     want = ad.read_h5ad(path)
-    with pytest.warns(UserWarning, match=rf"x\.h5ad says .* read, too: /{name} in \S*other\.h5\.") as caught:
+    with pytest.warns(UserWarning, match=rf"x\.h5ad refers to .* read as well: /{name} in \S*other\.h5\.") as caught:
         adata = sc.read_h5ad(path, backed="oom")
     (warning,) = [warning for warning in caught if "other files" in str(warning.message)]
     assert warning.filename == __file__
@@ -95,7 +95,7 @@ def test_what_is_in_other_files_is_read_with_a_warning_that_names_them(path, lin
 @pytest.mark.parametrize(("link", "name"), KINDS.values(), ids=KINDS)
 def test_what_is_in_other_files_is_refused_if_links_are_not_to_be_followed(path, link, name):
     link(path, name)
-    message = rf"x\.h5ad says .* in other files: /{name} in \S*other\.h5\. They are not read.*follow_links = True"
+    message = rf"x\.h5ad refers to .* in other files: /{name} in \S*other\.h5\. They are not read.*follow_links = True"
     with pytest.raises(OOMError, match=message):
         sc.read_h5ad(path, backed="oom")
     with pytest.raises(OOMError, match=message):
@@ -161,7 +161,7 @@ def tenx(tmp_path):
 
 
 def test_links_in_a_file_of_cell_ranger_are_warned_of(tenx):
-    with pytest.warns(UserWarning, match=r"x\.h5 says .*: /mm10/barcodes in other\.h5\."):
+    with pytest.warns(UserWarning, match=r"x\.h5 refers to .*: /mm10/barcodes in other\.h5\."):
         adata = sc.read_10x_h5(tenx, backed="oom")
     np.testing.assert_array_equal(adata.X.toarray(), sc.read_10x_h5(tenx).X.toarray())
 
@@ -169,5 +169,5 @@ def test_links_in_a_file_of_cell_ranger_are_warned_of(tenx):
 @pytest.mark.usefixtures("no_links")
 def test_links_in_a_file_of_cell_ranger_are_refused_if_they_are_not_to_be_followed(tenx):
     for read in (lambda: sc.read_10x_h5(tenx, backed="oom"), lambda: open_tenx(tenx, "/mm10")):
-        with pytest.raises(OOMError, match=r"x\.h5 says .*: /mm10/barcodes in other\.h5\."):
+        with pytest.raises(OOMError, match=r"x\.h5 refers to .*: /mm10/barcodes in other\.h5\."):
             read()

@@ -141,7 +141,7 @@ def test_link_to_another_file_is_followed(path, load, tmp_path, assert_same, nam
         seen.append(source.location)
         return load(source)
 
-    with pytest.warns(UserWarning, match=rf"x\.h5ad says .* are read, too: /{name} in other\.h5\."):
+    with pytest.warns(UserWarning, match=rf"x\.h5ad refers to .* are read as well: /{name} in other\.h5\."):
         found = read_h5ad(path, wrap)
     assert_same(found, ad.read_h5ad(path))
     assert len(seen) == 4

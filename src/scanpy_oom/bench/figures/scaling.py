@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ..backends import BACKENDS
-from ..summary import scaled_steps, total
-from . import style
+from ..totals import scaled_steps, total
+from . import theme
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ..results import Results
-    from ..summary import Figure
+    from ..totals import Figure
 
 __all__ = ["Fit", "fit_exponents", "save_scaling"]
 
@@ -93,8 +93,8 @@ def save_scaling(stem: Path, results: Results) -> Iterator[Path]:
     fits = fit_exponents(results)
     if not fits:
         return
-    with style.style():
-        figure = style.new_figure(7.4, 3.3)
+    with theme.style():
+        figure = theme.new_figure(7.4, 3.3)
         left, right = figure.subplots(1, 2)
         for fit in fits:
             _draw(left, fit, fit.peak, 1e-6, fit.memory)
@@ -102,18 +102,18 @@ def save_scaling(stem: Path, results: Results) -> Iterator[Path]:
         _cross(left, results)
         left.set_ylabel("Peak memory above imports (MB)")
         right.set_ylabel("Run time (s)")
-        style.letter(left, "a", "Memory")
-        style.letter(right, "b", "Run time")
+        theme.letter(left, "a", "Memory")
+        theme.letter(right, "b", "Run time")
         for axes in (left, right):
             _frame(axes, sorted({dataset.cells for dataset in results.datasets}))
             axes.legend(fontsize=7.5, loc="upper left", handlelength=1.4)
-        yield from style.save(figure, stem)
+        yield from theme.save(figure, stem)
 
 
 def _draw(axes: Axes, fit: Fit, figures: Sequence[Figure], unit: float, power: float) -> None:
     values = np.array([figure.median * unit for figure in figures])
     sizes = np.array(fit.sizes, dtype=float)
-    color, label = style.COLORS[fit.backend], f"{BACKENDS[fit.backend].label} ∝ $n^{{{power:.2f}}}$"
+    color, label = theme.COLORS[fit.backend], f"{BACKENDS[fit.backend].label} ∝ $n^{{{power:.2f}}}$"
     level = np.exp(np.mean(np.log(values)) - power * np.mean(np.log(sizes)))
     ends = np.array([sizes.min(), sizes.max()])
     axes.plot(ends, level * ends**power, color=color, linewidth=1, alpha=0.6)
@@ -123,7 +123,7 @@ def _draw(axes: Axes, fit: Fit, figures: Sequence[Figure], unit: float, power: f
         values,
         yerr=ranges,
         color=color,
-        fmt=style.MARKERS[fit.backend],
+        fmt=theme.MARKERS[fit.backend],
         markersize=5,
         elinewidth=0.8,
         label=label,
@@ -136,10 +136,10 @@ def _cross(axes: Axes, results: Results) -> None:
         cells = next(dataset.cells for dataset in results.datasets if dataset.name == run.dataset)
         for found in run.failures:
             if found.peak_sampled:
-                axes.plot(cells, found.peak_sampled / 1e6, "x", color=style.COLORS[run.backend], markersize=7)
+                axes.plot(cells, found.peak_sampled / 1e6, "x", color=theme.COLORS[run.backend], markersize=7)
                 axes.annotate(
                     "stopped", (cells, found.peak_sampled / 1e6), (0, 5), textcoords="offset points",
-                    ha="center", fontsize=6.5, color=style.FAINT,
+                    ha="center", fontsize=6.5, color=theme.FAINT,
                 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..backends import BACKENDS
-from . import style
+from . import theme
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +38,8 @@ def save_timeline(stem: Path, results: Results, dataset: Dataset) -> Iterator[Pa
     ]
     if not runs:
         return
-    with style.style():
-        figure = style.new_figure(7.4, 0.75 + 1.25 * len(runs))
+    with theme.style():
+        figure = theme.new_figure(7.4, 0.75 + 1.25 * len(runs))
         panels = figure.subplots(len(runs), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         longest = max(at for run in runs for at, _ in run.memory)
         for axes, run in zip(panels, runs, strict=True):
@@ -48,12 +48,12 @@ def save_timeline(stem: Path, results: Results, dataset: Dataset) -> Iterator[Pa
         panels[0].set_ylim(0, 1.2 * max(above for run in runs for _, above in run.memory) / 1e6)  # names above curves
         panels[-1].set_xlabel("Time (s)")
         figure.supylabel("Memory above imports (MB)", fontsize=8.5)
-        yield from style.save(figure, stem)
+        yield from theme.save(figure, stem)
 
 
 def _draw(axes: Axes, run: Run, longest: float) -> None:
     at, above = np.array(run.memory).T
-    color = style.COLORS[run.backend]
+    color = theme.COLORS[run.backend]
     axes.fill_between(at, above / 1e6, color=color, alpha=0.22, linewidth=0)
     axes.plot(at, above / 1e6, color=color, linewidth=1)
     ends = ""
@@ -63,13 +63,13 @@ def _draw(axes: Axes, run: Run, longest: float) -> None:
         if (found.end - found.begin) / longest > LETTER * len(found.step):
             axes.text(
                 (found.begin + found.end) / 2, 0.97, found.step, transform=axes.get_xaxis_transform(),
-                ha="center", va="top", fontsize=6.5, color=style.FAINT,
+                ha="center", va="top", fontsize=6.5, color=theme.FAINT,
             )  # fmt: skip
     if run.failures:
         ends = f"; failed: {', '.join(found.step for found in run.failures)}"
     peak = max(*above, *(found.peak or 0 for found in run.steps)) / 1e6
     axes.set_title(
-        f"{BACKENDS[run.backend].label}: {peak:,.0f} MB{ends}", loc="left", fontsize=8.5, pad=4, color=style.INK
+        f"{BACKENDS[run.backend].label}: {peak:,.0f} MB{ends}", loc="left", fontsize=8.5, pad=4, color=theme.INK
     )
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="y")

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from ...engine.budget import announce, require
-from ...engine.sources.concat import below_one_another
+from ...engine.sources.joined import below_one_another
 from ...matrix import OOMMatrix
 from ...matrix.methods.in_memory import sparse_arrays
 from ...storage.sources.base import is_supported_dtype

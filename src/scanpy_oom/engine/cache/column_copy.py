@@ -17,8 +17,8 @@ from ...settings import format_bytes, settings
 from ...storage.scratch.file import room_for_copies
 from ...storage.scratch.transpose import Entries, sort_rows
 from ...storage.sources.base import kernel_dtype
-from ..buckets import BUCKET, ByBuckets
 from ..budget import LIBRARIES
+from ..column_buckets import BUCKET, ByBuckets
 from .columns import StoredColumn, recent_columns
 from .compact_copy import CompactCopy, CompactCopyWriter, NoRoomError
 from .policy import IN_MEMORY, needed_columns
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...storage.sources.base import Source
-    from ..buckets import Batch
+    from ..column_buckets import Batch
 
 __all__ = ["ColumnCopy", "EntriesByColumn", "copy_by_columns", "is_loop", "shows_single"]
 

@@ -17,8 +17,8 @@ from ...storage.sources.base import CSRBlock
 from ..budget import SMALLEST_BLOCK
 from ..executor import Pass
 from ..partition import Rows
+from .choice import chosen_device
 from .program import ArrayReader, uncovered_steps
-from .select import chosen_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

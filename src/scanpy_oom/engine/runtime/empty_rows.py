@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...messages import warn_user
-from ..sources.concat import below
+from ..sources.joined import below
 
 if TYPE_CHECKING:
     from ...matrix import OOMMatrix

@@ -13,9 +13,10 @@ from ...memory.ledger import ACCOUNTANT
 from ...storage.arrays.ranges import row_runs
 from ...storage.sources.base import CSRBlock
 from ..block import DENSE_CELLS, stored_rows
+from ..cache.policy import IN_MEMORY
 from ..compute import compute
-from .concat import JoinedSource, Part, in_order
-from .scratch import IN_MEMORY, ScratchRows
+from .joined import JoinedSource, Part, in_order
+from .scratch import ScratchRows
 
 if TYPE_CHECKING:
     from typing import Any

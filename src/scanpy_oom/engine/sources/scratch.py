@@ -13,6 +13,7 @@ from ...storage.sources.base import CSRBlock, ReadCost, Source
 from ...storage.sources.memory import MemorySource
 from ..budget import require
 from ..cache.compact_copy import CompactCopyWriter, NoRoomError
+from ..cache.policy import IN_MEMORY
 from ..reduction import Reduction
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     Format = Literal["csr", "csc", "dense"]
 
 __all__ = ["ScratchRows", "ScratchSource", "ScratchSourceWriter", "kept"]
-
-IN_MEMORY = 2**25
-"""Bytes up to which values stay in memory."""
 
 
 class ScratchSource(Source):

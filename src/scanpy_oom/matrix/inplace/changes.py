@@ -21,7 +21,7 @@ from ..methods.operands import is_scalar
 from ..protocol import engine
 from ..transforms import Cast
 from ..transforms.conditional import Where, as_value, steps_since
-from ..transforms.layout import DropZeros
+from ..transforms.representation import DropZeros
 from .places import places_of
 from .stored_values import HeldValues, StoredValues
 from .turns import one_at_a_time

@@ -17,7 +17,7 @@ from ...matrix import OOMMatrix
 from ...matrix.interop.anndata import become
 from ...neighbors.connectivities import gauss, umap
 from ...neighbors.graph import distance_graph
-from ...neighbors.rows import METRICS
+from ...neighbors.points import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

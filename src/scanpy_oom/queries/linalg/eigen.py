@@ -205,8 +205,8 @@ def leading_eigenpairs(gram: GramOperator, k: int, random: np.random.RandomState
 
 def _leading_eigh(matrix: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if settings.device != "cpu":
+        from ...engine.device.choice import chosen_device
         from ...engine.device.eigen import leading_eigh as leading_eigh_on_device
-        from ...engine.device.select import chosen_device
 
         if (device := chosen_device()) is not None and (found := leading_eigh_on_device(matrix, k, device)) is not None:
             return found

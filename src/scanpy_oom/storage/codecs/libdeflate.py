@@ -33,5 +33,5 @@ def find_library() -> Library | None:
 
 
 def is_available() -> bool:
-    """Return whether :func:`~scanpy_oom.storage.codecs.gzip.inflate_each` can be called."""
+    """Return whether :func:`~scanpy_oom.storage.codecs.gzip_alone.inflate_each` can be called."""
     return find_library() is not None

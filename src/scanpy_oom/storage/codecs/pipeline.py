@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from ...errors import OOMError
-from .inflate import Gzip
+from .gzip import Gzip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

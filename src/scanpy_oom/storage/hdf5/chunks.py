@@ -187,7 +187,7 @@ class DirectReader(HDF5Array):
         """Read chunks that are stored with gzip alone, as long as there is nothing to say of them."""
         if not self._inflates:
             return 0
-        from ..codecs.gzip import inflate_each  # with the compiler, which opening a file does without
+        from ..codecs.gzip_alone import inflate_each  # with the compiler, which opening a file does without
 
         self._check_size()
         n, end = self.chunk_shape[0], self.file.size

@@ -14,7 +14,7 @@ from ....engine.compute import compute
 from ....engine.explain import plan
 from ....errors import UnsupportedOutOfMemory
 from ....matrix.interop.anndata import become
-from ....matrix.statistics import COLUMN_STATISTICS
+from ....matrix.known_statistics import COLUMN_STATISTICS
 from ....messages import warn_user
 from ....queries.answers import ENGINE
 from ....reductions import GroupMoments, Moments, PearsonModel, PearsonVariances, SetSums

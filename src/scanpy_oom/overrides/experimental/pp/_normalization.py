@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ...._scanpy import Seed
     from ....engine.reduction import Reduction
     from ....matrix import OOMMatrix
-    from ....matrix.statistics import Statistics
+    from ....matrix.known_statistics import Statistics
     from ....reductions.extrema import Extrema
 
 __all__ = [

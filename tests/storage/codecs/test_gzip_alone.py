@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from scanpy_oom.storage.codecs import gzip as inflate
+from scanpy_oom.storage.codecs import gzip_alone as inflate
 from scanpy_oom.storage.codecs import libdeflate
-from scanpy_oom.storage.codecs.gzip import inflate_each
+from scanpy_oom.storage.codecs.gzip_alone import inflate_each
 from scanpy_oom.storage.codecs.libdeflate import is_available
 
 ALL = (-(2**63), 2**64)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..backends import BACKENDS
-from ..summary import cost, done_steps, excuse, total
-from . import style
+from ..totals import cost, done_steps, excuse, total
+from . import theme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,20 +35,20 @@ def save_steps(stem: Path, results: Results, dataset: Dataset) -> Iterator[Path]
         What was measured, and on what.
     """
     backends, steps = results.backends(dataset.name), results.steps(dataset.name)
-    with style.style():
-        figure = style.new_figure(7.4, 1.15 + len(steps) * (0.16 + 0.105 * len(backends)))
+    with theme.style():
+        figure = theme.new_figure(7.4, 1.15 + len(steps) * (0.16 + 0.105 * len(backends)))
         left, right = figure.subplots(1, 2, sharey=True)
-        _draw(left, results, dataset.name, "peak", 1e6, style.megabytes)
-        _draw(right, results, dataset.name, "seconds", 1, style.seconds)
+        _draw(left, results, dataset.name, "peak", 1e6, theme.megabytes)
+        _draw(right, results, dataset.name, "seconds", 1, theme.seconds)
         left.set_xlabel("Peak memory above imports (MB)")
         right.set_xlabel("Run time (s)")
-        style.letter(left, "a", "Memory")
-        style.letter(right, "b", "Run time")
+        theme.letter(left, "a", "Memory")
+        theme.letter(right, "b", "Run time")
         handles, _ = left.get_legend_handles_labels()
         labels = [_label(results, dataset.name, backend) for backend in backends]
         figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=8, handlelength=1, columnspacing=1.5)
-        figure.supxlabel(str(dataset), x=0.01, ha="left", fontsize=7, color=style.FAINT)
-        yield from style.save(figure, stem)
+        figure.supxlabel(str(dataset), x=0.01, ha="left", fontsize=7, color=theme.FAINT)
+        yield from theme.save(figure, stem)
 
 
 def _label(results: Results, dataset: str, backend: str) -> str:
@@ -59,7 +59,7 @@ def _label(results: Results, dataset: str, backend: str) -> str:
         return f"{label}: did not run"
     n_steps = len(results.steps(dataset))
     part = "" if len(done) == n_steps else f" ({len(done)} of {n_steps} steps)"
-    return f"{label}: {style.megabytes(peak.median)} MB, {style.seconds(seconds.median)} s{part}"
+    return f"{label}: {theme.megabytes(peak.median)} MB, {theme.seconds(seconds.median)} s{part}"
 
 
 def _draw(axes: Axes, results: Results, dataset: str, what: str, unit: float, write: Callable[[float], str]) -> None:
@@ -71,16 +71,16 @@ def _draw(axes: Axes, results: Results, dataset: str, what: str, unit: float, wr
         lengths = [0 if figure is None else figure.median / unit for figure in figures]
         offset = (i - (len(backends) - 1) / 2) * height
         bars = axes.barh(
-            at + offset, lengths, height=height * 0.92, color=style.COLORS[backend], label=BACKENDS[backend].label
+            at + offset, lengths, height=height * 0.92, color=theme.COLORS[backend], label=BACKENDS[backend].label
         )
         ranges = [(y, f) for y, f in zip(at + offset, figures, strict=True) if f is not None and f.high > f.low]
         for y, figure in ranges:
-            axes.plot([figure.low / unit, figure.high / unit], [y, y], color=style.INK, linewidth=0.7)
+            axes.plot([figure.low / unit, figure.high / unit], [y, y], color=theme.INK, linewidth=0.7)
         texts = [
             excuse(runs, step) if figure is None else write(figure.median)
             for step, figure in zip(steps, figures, strict=True)
         ]
-        axes.bar_label(bars, texts, padding=2.5, fontsize=6, color=style.FAINT)
+        axes.bar_label(bars, texts, padding=2.5, fontsize=6, color=theme.FAINT)
     _frame(axes, steps)
 
 
@@ -89,5 +89,5 @@ def _frame(axes: Axes, steps: Sequence[str]) -> None:
     axes.set_yticks(np.arange(len(steps)), steps)
     axes.set_ylim(len(steps) - 0.45, -0.55)
     axes.margins(x=0.12)
-    axes.tick_params(axis="y", length=0, labelcolor=style.INK)
+    axes.tick_params(axis="y", length=0, labelcolor=theme.INK)
     axes.grid(axis="x")

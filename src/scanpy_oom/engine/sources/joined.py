@@ -11,7 +11,7 @@ from scipy import sparse
 
 from ...kernels import sort_columns
 from ...matrix import OOMMatrix
-from ...matrix.transforms.layout import DropZeros
+from ...matrix.transforms.representation import DropZeros
 from ...storage.arrays.ranges import row_runs
 from ...storage.sources.base import CSRBlock, ReadCost, Source
 from ..block import BlockReader, fetch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ..statistics import COLUMN_STATISTICS, ROW_STATISTICS
+from ..known_statistics import COLUMN_STATISTICS, ROW_STATISTICS
 from .base import Transform
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ..columnwise import reads_by_columns
 from ..executor import COLUMN_ENTRIES, Pass, make_pass
 from ..reader import Reader, SourceReader
 from ..request import CachePolicy, Request
-from ..sources.concat import below
+from ..sources.joined import below
 from .explanation import PlannedPass
 
 if TYPE_CHECKING:

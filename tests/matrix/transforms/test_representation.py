@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanpy_oom.matrix.statistics import COLUMN_STATISTICS, ROW_STATISTICS
-from scanpy_oom.matrix.transforms.layout import DropZeros, HeldByRows, InByteOrder
+from scanpy_oom.matrix.known_statistics import COLUMN_STATISTICS, ROW_STATISTICS
+from scanpy_oom.matrix.transforms.representation import DropZeros, HeldByRows, InByteOrder
 
 from .ways import all_stored, assert_ways_agree, held
 
