@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import matplotlib.pyplot as plt
 import psutil
+from numba import get_num_threads
 from numba.core import event
 
 from ..memory.peak import PeakMemory
@@ -39,12 +40,20 @@ def main() -> None:
     workflow = BACKENDS[order["backend"]].load()(
         Path(order["file"]), Path(order["out"]), Recipe(**order["recipe"]), order["groups"]
     )
+    ask_for_no_more_threads_than_there_are()
     report(channel, event="begin", imports=resident_memory())
     with event.install_listener("numba:compile", CompileClock()) as clock:
         not_done = take_steps(workflow, order["steps"], channel)
         if "read" not in not_done:
             workflow.save(order["save"])
     report(channel, event="end", notes=workflow.notes(), compile_seconds=clock.seconds)
+
+
+def ask_for_no_more_threads_than_there_are() -> None:
+    """Lower scanpy's number of jobs: version 1.13 asks any machine for 4, and pynndescent fails where there are 2."""
+    scanpy = sys.modules.get("scanpy")
+    if scanpy is not None:
+        scanpy.settings.n_jobs = min(scanpy.settings.n_jobs, get_num_threads())
 
 
 class CompileClock(event.Listener):
