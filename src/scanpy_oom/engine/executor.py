@@ -65,12 +65,11 @@ class Pass:
     def __init__(self, requests: Sequence[Request], policy: CachePolicy) -> None:
         self.requests = requests
         self.lead = requests[0].matrix
-        what = " and ".join(sorted({type(r).__name__ for request in requests for r in request.reductions}))
         for request in requests:
             for reduction in request.reductions:
                 reduction.prepare(request.matrix)
         workspace = sum(reduction.workspace_nbytes() for request in requests for reduction in request.reductions)
-        self._wanted = self.partial_nbytes, f"{what} of {self.lead!r}", workspace, self.largest_entries()
+        self._wanted = self.partial_nbytes, f"A pass over {self.lead!r}", workspace, self.largest_entries()
         self.share = allot(*self._wanted)
         self.reader = choose_reader([request.matrix for request in requests])  # of what is left when there is room
         least_entries = max(ENTRIES_PER_ROW, *(request.matrix.chain.least_entries() for request in requests))

@@ -61,7 +61,7 @@ def test_zeros_become_fill_values_by_class_of_rows():
 
 
 def test_what_varies_by_row_is_refused_where_zeros_are_others():
-    with pytest.raises(UnsupportedOutOfMemory, match="leaves nothing sparse"):
+    with pytest.raises(UnsupportedOutOfMemory, match="a row-wise step after centring"):
         chain(CENTRE).append(ByRow("multiply", np.ones(2), DOUBLE))
 
 
