@@ -54,7 +54,7 @@ def test_with_less_memory_there_are_fewer_threads_before_there_is_an_error(limit
 def test_too_low_a_limit_is_refused_with_the_least_that_works(limit):
     limit(10**8)
     matrix = oom(counts(30, 10))
-    with pytest.raises(MemoryBudgetExceeded, match=r"GroupMoments of OOMMatrix.*at least (131 MB).*100 MB") as error:
+    with pytest.raises(MemoryBudgetExceeded, match=r"A pass over OOMMatrix.*at least (131 MB).*100 MB") as error:
         run([Request(matrix, [GroupMoments(np.zeros(30, dtype=int), 1)])])
     least = str(error.value).rpartition("memory_limit = '")[2].partition("'")[0]
     settings.memory_limit = least
