@@ -15,13 +15,14 @@ from .budget import BYTES_PER_ENTRY, LIBRARIES, require
 from .reader import sum_repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from ..storage.sources.base import Source
+    from .request import Request
 
-__all__ = ["column_parts", "reads_by_columns"]
+__all__ = ["column_parts", "goes_by_columns", "reads_by_columns"]
 
 _ADVICE = "Write the file again by rows (CSR)."
 
@@ -48,6 +49,15 @@ def reads_by_columns(matrix: OOMMatrix) -> bool:
     lengths = np.diff(_offsets(source))
     longest = lengths if columns is None else lengths[columns]
     return int(longest.max()) * BYTES_PER_ENTRY <= max(ACCOUNTANT.available_to_passes() - LIBRARIES, _NO_MATTER)
+
+
+def goes_by_columns(requests: Sequence[Request]) -> bool:
+    """Return whether a pass is one over columns: where a reduction needs that, or all can do so and it is cheaper."""
+    reductions = [reduction for request in requests for reduction in request.reductions]
+    if any(reduction.needs_columns for reduction in reductions):
+        return True
+    can = len(requests) == 1 and all(reduction.by_columns for reduction in reductions)
+    return can and reads_by_columns(requests[0].matrix)
 
 
 def column_parts(matrix: OOMMatrix, entries: int) -> Iterator[OOMMatrix]:

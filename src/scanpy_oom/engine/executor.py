@@ -20,7 +20,7 @@ from .cache.loops import copy_for_loop
 from .cache.policy import CacheWriter, CacheWriterBesideColumns, choose_reader, columns_to_cache, keeps_columns
 from .cache.rows import edges
 from .column_selector import ColumnChoice
-from .columnwise import column_parts, reads_by_columns
+from .columnwise import column_parts, goes_by_columns
 from .partition import Partition
 from .reader import SourceReader
 from .request import CachePolicy, Request, Step
@@ -329,8 +329,7 @@ class LocalExecutor:
             copy_for_loop([request.matrix for request in requests], self._run_alone, cache=step.cache)
         bytes_before, started = lead.source.bytes_read, time.perf_counter()
         reductions = [reduction for request in requests for reduction in request.reductions]
-        gene_major = len(requests) == 1 and reads_by_columns(lead) and all(r.by_columns for r in reductions)
-        gene_major = gene_major or any(r.needs_columns for r in reductions)
+        gene_major = goes_by_columns(requests)
         this: Pass | None = None
 
         def give_back() -> None:

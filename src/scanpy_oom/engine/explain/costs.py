@@ -14,7 +14,7 @@ from ...settings import format_bytes
 from ..cache.columns import RecentColumns
 from ..cache.compact_copy import CompactCopy
 from ..cache.policy import CacheWriter
-from ..columnwise import reads_by_columns
+from ..columnwise import goes_by_columns
 from ..executor import COLUMN_ENTRIES, Pass, make_pass
 from ..reader import Reader, SourceReader
 from ..request import CachePolicy, Request
@@ -125,7 +125,7 @@ class _Planner:
         """Plan a pass; None if all that it would read is at hand."""
         lead = step.requests[0].matrix
         reductions = [reduction for request in step.requests for reduction in request.reductions]
-        if len(step.requests) == 1 and reads_by_columns(lead) and all(r.by_columns for r in reductions):
+        if goes_by_columns(step.requests):
             self._n += 1
             return self._by_columns(step, reductions)
         requests = [Request(self._with_coming(request.matrix), request.reductions) for request in step.requests]
