@@ -126,6 +126,59 @@ class GraphCases:
     def move_vertices_in_plane(self):
         return self._move(kernels.move_vertices_in_plane)
 
+    def shuffle_vertices(self):
+        order = np.arange(N, dtype=np.int32)
+        return lambda: kernels.shuffle_vertices(order, np.uint64(0))
+
+    def move_to_clusters(self):
+        arrays, sizes, resolution, order = self._for_leiden()
+        return lambda: kernels.move_to_clusters(arrays, sizes, resolution, np.arange(N, dtype=np.int32), order)
+
+    def refine_clusters(self):
+        arrays, sizes, resolution, _ = self._for_leiden()
+        labels, clusters = self._clusters()
+        return lambda: kernels.refine_clusters(arrays, sizes, resolution, labels, clusters, 0.01, np.uint64(0))
+
+    def renumber_clusters(self):
+        labels, _ = self._clusters()
+        return lambda: kernels.renumber_clusters(labels)
+
+    def members_of_clusters(self):
+        labels, (starts, _) = self._clusters()
+        order = np.arange(N, dtype=np.int32)
+        return lambda: kernels.members_of_clusters(labels, len(starts) - 1, order)
+
+    def count_merged_edges(self):
+        arrays, *_ = self._for_leiden()
+        labels, clusters = self._clusters()
+        return lambda: kernels.count_merged_edges(arrays, labels, clusters)
+
+    def merge_clusters(self):
+        arrays, sizes, *_ = self._for_leiden()
+        labels, clusters = self._clusters()
+        offsets = kernels.count_merged_edges(arrays, labels, clusters)
+        return lambda: kernels.merge_clusters(arrays, sizes, labels, clusters, offsets)
+
+    def cluster_sums(self):
+        arrays, *_ = self._for_leiden()
+        labels, (starts, _) = self._clusters()
+        return lambda: kernels.cluster_sums(arrays, labels, len(starts) - 1)
+
+    def _for_leiden(self):
+        """Return the graph, sizes of vertices, the resolution by these, and an order of vertices."""
+        indptr, indices, weights = self._graph
+        arrays, order = (indptr.astype(np.int64), indices, weights), np.arange(N, dtype=np.int32)
+        sizes = kernels.cluster_sums(arrays, order, N)[0]
+        kernels.shuffle_vertices(order, np.uint64(0))
+        return arrays, sizes, 1 / sizes.sum(), order
+
+    def _clusters(self):
+        """Return what a first round of moves finds: the cluster of each vertex, and the vertices by cluster."""
+        labels = np.arange(N, dtype=np.int32)
+        arrays, sizes, resolution, order = self._for_leiden()
+        kernels.move_to_clusters(arrays, sizes, resolution, labels, order)
+        return labels, kernels.members_of_clusters(labels, kernels.renumber_clusters(labels), order)
+
     def _directed(self):
         """Return edges in the order of their numbers, and those that lead to each point."""
         indices, weights = self._indices.copy(), self._weights.copy()

@@ -162,7 +162,8 @@ def test_row_that_is_longer_than_memory_is_refused(tmp_path, memory_limit):
     ):
         adata.X[0]
     with pytest.raises(
-        MemoryBudgetExceeded, match=r"long\.h5ad:/X, of which one row stores 2,999,999,990 entries, needs at least 144 GB"
+        MemoryBudgetExceeded,
+        match=r"long\.h5ad:/X, of which one row stores 2,999,999,990 entries, needs at least 144 GB",
     ):
         adata.X.sum()
     assert adata.X[N_OBS - 1].sum() == 10
