@@ -41,11 +41,11 @@ def test_few_cells_are_worth_no_word():
 def test_what_takes_minutes_or_more_than_the_limit_is_told_with_the_way_out():
     adata = cells(100_000, 24)
     said = adata.oom.explain("umap").reason
-    assert "some 4 minutes of one core; with `settings.graph = 'fast'` it takes a part of that" in said
-    assert "where the limit is" not in said
+    assert "about 4 minutes of one core; with `settings.graph = 'fast'` it takes a fraction of that" in said
+    assert "(limit: " not in said
     settings.memory_limit = "200 MB"
-    assert "some 438 MB of memory, where the limit is 200 MB" in adata.oom.explain("neighbors", use_rep="X_pca").reason
-    assert "some 240 MB of memory, where the limit is 200 MB and some 4 minutes" in adata.oom.explain("umap").reason
+    assert "about 438 MB of memory (limit: 200 MB)" in adata.oom.explain("neighbors", use_rep="X_pca").reason
+    assert "about 240 MB of memory (limit: 200 MB) and about 4 minutes" in adata.oom.explain("umap").reason
 
 
 def test_a_call_logs_it_in_one_line(monkeypatch):

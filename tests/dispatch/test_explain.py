@@ -118,7 +118,7 @@ def test_layers_and_raw_are_named(tmp_path):
 def test_it_shows_itself_as_aligned_text_and_as_html(tmp_path):
     explanation = opened(tmp_path).oom.explain("calculate_qc_metrics")
     head, header, row, *_ = str(explanation).splitlines()
-    assert head == "sc.pp.calculate_qc_metrics: runs out of memory"
+    assert head == "sc.pp.calculate_qc_metrics: works from disk"
     assert header.index("from the file") + len("from the file") == row.index(" MB") + 3 or "kB" in row
     starts = [header.index(word) for word in ("pass", "computes", "of  ", "reads")]
     assert all(row[start - 1] == " " and row[start] != " " for start in starts)

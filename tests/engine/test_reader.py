@@ -24,5 +24,7 @@ def test_sums_of_repeated_entries_that_double_precision_does_not_hold_are_refuse
     if dtype == "float64":  # which rounds in memory, too
         assert total() == pytest.approx(2.0**53, rel=1e-12)
         return
-    with pytest.raises(OOMError, match=r"x\.h5ad:/X holds several entries for one place whose sum may be more than"):
+    with pytest.raises(
+        OOMError, match=r"x\.h5ad:/X holds several entries for one cell and gene, and their sum may exceed"
+    ):
         total()

@@ -87,10 +87,10 @@ def in_words(function: str, arguments: Arguments) -> str:
     takes = []
     if found.nbytes > settings.memory_limit:
         limit = format_bytes(settings.memory_limit)
-        takes.append(f"some {format_bytes(found.nbytes)} of memory, where the limit is {limit}")
+        takes.append(f"about {format_bytes(found.nbytes)} of memory (limit: {limit})")
     if found.seconds >= LONG:
-        takes.append(f"some {found.seconds / 60:,.0f} minutes of one core")
-    way = "with `settings.graph = 'fast'` it takes a part of that"
+        takes.append(f"about {found.seconds / 60:,.0f} minutes of one core")
+    way = "with `settings.graph = 'fast'` it takes a fraction of that"
     return f"scanpy's own takes {' and '.join(takes)}; {way}" if takes else ""
 
 

@@ -70,7 +70,7 @@ def explain(adata: AnnData, name: str, args: Sequence[object], arguments: dict[s
             raise TypeError(msg) from error
         override = overrides().get(name)
         if override is None:
-            reason = "it takes what it needs by indexing, or through functions that run out of memory"
+            reason = "it takes what it needs by indexing, or through functions that work from disk"
             return Explanation(f"sc.{name}", "scanpy as it is", reason, None)
         if override.fast is not None and settings.graph == "fast":
             reason = "settings.graph is 'fast'; arguments that it does not cover are left to scanpy"

@@ -35,9 +35,9 @@ def sum_repeated(stored: sparse.csr_matrix, source: Source) -> None:
     is_long = source.dtype.kind in "iu" and source.dtype.itemsize == 8
     if is_long and stored.nnz < n_stored and np.abs(stored.data).max() >= MAX_EXACT:
         msg = (
-            f"{source.location} holds several entries for one place whose sum may be more than {MAX_EXACT}. Out of "
-            "memory, values are float64, which is exact for integers up to there only. Read the file without "
-            "`backed='oom'`."
+            f"{source.location} holds several entries for one cell and gene, and their sum may exceed {MAX_EXACT}. "
+            "scanpy-oom computes with float64, which is exact for integers up to this number only. Read the file "
+            "without `backed='oom'`."
         )
         raise OOMError(msg)
 

@@ -172,7 +172,7 @@ def test_it_is_said_once(both, monkeypatch):
     said: list[str] = []
     monkeypatch.setattr("scanpy_oom.messages.info", said.append)
     [lazy.obs_vector(g) for g in lazy.var_names]
-    assert len([text for text in said if "a copy by columns was made" in text]) == 1
+    assert len([text for text in said if "made a copy by columns" in text]) == 1
 
 
 def test_subset_layers_and_raw_find_the_copy(both):

@@ -121,7 +121,7 @@ def read_zarr(store: object) -> AnnData:
         If `store` is no path.
     """
     if not isinstance(store, str | os.PathLike):
-        msg = f"`backed='oom'` needs the path of a Zarr store, which is opened again for each pass, not {store!r}."
+        msg = f"`backed='oom'` needs the path of a Zarr store, not {store!r}: the store is opened again for each pass."
         raise TypeError(msg)
     patch_all(overrides().values())
     call = Measurement("read_zarr", "out of memory", "its matrices stay on disk")

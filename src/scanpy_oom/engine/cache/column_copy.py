@@ -255,6 +255,6 @@ def copy_by_columns(matrix: OOMMatrix, run: Callable[[OOMMatrix, EntriesByColumn
             )
             return
     messages.info(
-        f"Columns of {source.location} are read one after the other: a copy by columns was made, from which they come "
-        f"from now on ({format_bytes(made.nbytes)})."
+        f"Columns of {source.location} are read one after the other, and scanpy-oom made a copy by columns "
+        f"({format_bytes(made.nbytes)}). Columns are now read from this copy."
     )

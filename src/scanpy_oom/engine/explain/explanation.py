@@ -141,7 +141,7 @@ class Explanation:
     def _head(self) -> str:
         if self.how == "refused":
             return f"{self.function}: would be refused: {self.reason}"
-        how = {"out of memory": "runs out of memory", "materialised": "runs in memory"}.get(self.how, self.how)
+        how = {"out of memory": "works from disk", "materialised": "runs in memory"}.get(self.how, self.how)
         return f"{self.function}: {how}" + (f"; {self.reason}" if self.reason else "")
 
     def _rows(self) -> Iterator[tuple[str, ...]]:

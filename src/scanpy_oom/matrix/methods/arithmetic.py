@@ -101,7 +101,7 @@ class Arithmetic(Mixin):
         (target,) = kwargs.pop("out")
         matrix: OOMMatrix = target
         if not matrix.is_dense:
-            msg = f"np.{ufunc.__name__} cannot write to a sparse matrix, as in SciPy. `X.data` holds the stored values."
+            msg = f"np.{ufunc.__name__} cannot write to a sparse matrix, as SciPy. `X.data` holds the stored values."
             raise TypeError(msg)
         if kwargs or method != "__call__":  # NumPy writes to some places alone
             held = [value.to_memory() if isinstance(value, Mixin) else value for value in inputs]
@@ -180,7 +180,7 @@ class Arithmetic(Mixin):
             return run_in_memory(of_held(ufunc, sparse_too=True), f"np.{ufunc.__name__}", *operands)
         if other != 0:
             msg = (
-                "adding a nonzero scalar to a sparse matrix is not supported, as in SciPy: the result has no zeros. "
+                "SciPy cannot add a nonzero scalar to a sparse matrix, nor can scanpy-oom: the result has no zeros. "
                 "Take rows or columns as an array: `X[rows].toarray() + 1`."
             )
             raise NotImplementedError(msg)
@@ -189,7 +189,8 @@ class Arithmetic(Mixin):
     def _divided(self, other: Any, *, reflected: bool) -> Result:
         """Divide as SciPy does: multiply by the inverse, in double precision where it is a number."""
         if reflected:
-            msg = "a sparse matrix cannot divide: most values are zero. Take rows as an array: `1 / X[rows].toarray()`."
+            msg = "nothing can be divided by a sparse matrix: most of its values are zero. "
+            msg += "Take rows as an array: `1 / X[rows].toarray()`."
             raise TypeError(msg)
         if is_scalar(other):
             return self.astype(np.float64)._binary(np.multiply, 1 / other)

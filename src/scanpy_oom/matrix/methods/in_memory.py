@@ -178,7 +178,7 @@ class InMemory(Mixin):
         def change(held: sparse.csr_matrix) -> None:
             if given.shape != getattr(held, name).shape:
                 msg = f"X.{name} has {getattr(held, name).size:,} numbers, and {given.size:,} are given."
-                msg += " For another number of them, set `adata.X = scipy.sparse.csr_matrix((data, indices, indptr))`."
+                msg += " To change their number, set `adata.X = scipy.sparse.csr_matrix((data, indices, indptr))`."
                 raise ValueError(msg)
             setattr(held, name, given.astype(getattr(held, name).dtype))
             held.check_format(full_check=True)

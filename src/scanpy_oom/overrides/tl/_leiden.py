@@ -267,13 +267,13 @@ def _search(
     if start is not None:
         start = np.asarray(start)
         if start.shape != (n,) or start.dtype.kind not in "iu" or start.min() < 0:
-            msg = f"`initial_membership` must be {n:,} whole numbers from 0, one a cell."
+            msg = f"`initial_membership` must be {n:,} whole numbers, one per cell, none negative."
             raise ValueError(msg)
         start = np.unique(start, return_inverse=True)[1]
     if sizes is not None:
         sizes = np.asarray(sizes, dtype=np.float64)
         if sizes.shape != (n,) or not (np.isfinite(sizes).all() and sizes.min() >= 0 and sizes.any()):
-            msg = f"`node_weights` must be {n:,} numbers from 0, one a cell, of which some are above."
+            msg = f"`node_weights` must be {n:,} numbers, one per cell, none negative and not all zero."
             raise ValueError(msg)
     return Search(
         1.0 if resolution is None else float(resolution),

@@ -119,5 +119,5 @@ def _check_arrays(matrix: sparse.spmatrix | sparse.sparray) -> None:
     except ValueError as error:
         wrong = error
     if wrong:
-        msg = f"The arrays of the matrix in memory make up none: {wrong}"
+        msg = f"The arrays of this matrix do not form a valid sparse matrix: {wrong}"
         raise CorruptFileError(msg)
