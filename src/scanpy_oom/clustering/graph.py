@@ -20,6 +20,9 @@ _BYTES_OF_AN_ENTRY, _BYTES_OF_A_VERTEX = 20, 100
 """What Leiden takes at most beside the graph, as measured on a million cells: graphs of clusters, and what is known of
 each vertex."""
 
+_LEAST, _MOST = 1e-280, 1e300
+"""Bounds of weights and of their sum: beyond, double precision has fewer digits, or none."""
+
 
 @dataclass(frozen=True)
 class ClusterGraph:
@@ -72,6 +75,9 @@ class ClusterGraph:
             raise UnsupportedOutOfMemory(reason)
         if not matrix.data.min() > 0:
             reason = "the graph has weights that are not positive"
+            raise UnsupportedOutOfMemory(reason)
+        if matrix.data.min() < _LEAST or not matrix.data.sum(dtype=np.float64) < _MOST:
+            reason = f"the graph has weights below {_LEAST:g}, or a sum of weights beyond {_MOST:g}"
             raise UnsupportedOutOfMemory(reason)
         arrays = matrix.indptr, matrix.indices, matrix.data
         is_symmetric = not any(unpaired_entries(arrays, 0, matrix.shape[0], 0.0))
