@@ -87,6 +87,29 @@ def test_iterations_never_make_it_worse_and_end(graph):
     assert found[0] < found[-1]
 
 
+@pytest.mark.parametrize("objective", ["modularity", "CPM"])
+@pytest.mark.parametrize("exponents", [(-18, 1), (-200, 200), (0, 0), (-1, 1)], ids=str)
+def test_it_ends_whatever_the_weights_and_the_resolution(exponents, objective):
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(2, 30))
+        matrix = np.triu(10.0 ** rng.uniform(*exponents, (n, n)) * (rng.random((n, n)) < rng.uniform(0.1, 1)))
+        if matrix.any():
+            graph = ClusterGraph.of(matrix + matrix.T, use_weights=True, twice=True)
+            resolution = float(rng.choice([-1.0, 0.0, 0.1, 0.9, 1.0, 30.0]))
+            assert found_in(graph, resolution, seed, -1, objective=objective).labels.size == n
+
+
+def test_weights_of_very_different_sizes_do_not_go_in_circles():
+    pairs = [(0, 1), (1, 2), (1, 3), (3, 4), (4, 5), (5, 0)]
+    weights = [0.44, 7.3, 4.3e-10, 1.3e-9, 2.7e-17, 3e-15]
+    half = sparse.coo_matrix((weights, np.transpose(pairs)), shape=(6, 6))
+    graph = ClusterGraph.of((half + half.T).tocsr(), use_weights=True, twice=True)
+    for seed in range(20):
+        for n_iterations in (2, -1):
+            assert found_in(graph, 0.9, seed, n_iterations).labels.max() < 6
+
+
 def test_no_iteration_leaves_what_was_given(graph):
     start = np.arange(graph.n_vertices) % 7
     np.testing.assert_array_equal(found_in(graph, n_iterations=0, start=start).labels, start)

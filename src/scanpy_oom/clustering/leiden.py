@@ -122,6 +122,7 @@ def _find(graph: ClusterGraph, wanted: Search, stop: Event) -> Clusters:
         sizes = np.ones(n)
     else:
         sizes = cluster_sums(graph.arrays, np.arange(n, dtype=np.int32), n)[0]
+    sizes = _with_exact_sums(sizes)
     resolution = wanted.resolution / (sizes.sum() if wanted.objective == "modularity" else graph.factor)
     labels = np.arange(n, dtype=np.int32) if wanted.start is None else np.array(wanted.start, dtype=np.int32)
     improvement = _Improvement(graph, sizes, resolution, wanted.beta / graph.factor, np.uint64(wanted.seed), stop)
@@ -133,6 +134,12 @@ def _find(graph: ClusterGraph, wanted: Search, stop: Event) -> Clusters:
             break
     renumber_clusters(labels)
     return Clusters(labels, modularity(graph, labels, wanted.resolution))
+
+
+def _with_exact_sums(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round sizes to multiples of one number, so that they can be added and taken away without any rounding."""
+    unit = 2.0 ** (np.ceil(np.log2(sizes.sum())) - 52)
+    return np.round(sizes / unit) * unit
 
 
 @dataclass

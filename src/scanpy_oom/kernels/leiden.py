@@ -73,10 +73,10 @@ def _best_of(near: Whole, n_near: int, weights_to: Real, totals: Real, pull: flo
     for k in range(n_near):
         c = near[k]
         weight, loss = weights_to[c], pull * totals[c]
-        if weight - loss - (held - lost) > SLACK * (weight + loss + held + lost):
+        if weight - loss - (held - lost) > SLACK * (weight + abs(loss) + held + abs(lost)):
             best, held, lost = c, weight, loss
         weights_to[c] = 0.0
-    return -1 if lost - held > SLACK * (held + lost) else best
+    return -1 if lost - held > SLACK * (held + abs(lost)) else best
 
 
 @nb.njit(nogil=True, cache=True)
@@ -90,7 +90,8 @@ def move_to_clusters(graph: Graph, sizes: Real, resolution: float, labels: Whole
     graph
         Offsets of rows, columns, weights.
     sizes
-        `(n,)` sizes of vertices.
+        `(n,)` sizes of vertices, whose sums must be exact: otherwise rounding in the size of a cluster may have vertices
+        move for ever.
     resolution
         Factor of sizes.
     labels
