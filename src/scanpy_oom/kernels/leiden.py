@@ -90,8 +90,8 @@ def move_to_clusters(graph: Graph, sizes: Real, resolution: float, labels: Whole
     graph
         Offsets of rows, columns, weights.
     sizes
-        `(n,)` sizes of vertices, whose sums must be exact: otherwise rounding in the size of a cluster may have vertices
-        move for ever.
+        `(n,)` sizes of vertices, whose sums must be exact: otherwise rounding in sizes of clusters may have
+        vertices move for ever.
     resolution
         Factor of sizes.
     labels
