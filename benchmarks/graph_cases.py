@@ -99,6 +99,9 @@ class GraphCases:
     def unpaired_entries(self):
         return lambda: kernels.unpaired_entries(self._graph, 0, N, TOLERANCE)
 
+    def is_symmetric(self):
+        return lambda: kernels.is_symmetric(self._graph)
+
     def connected_components(self):
         labels = np.empty(N, dtype=np.int32)
         return lambda: kernels.connected_components(self._graph, LEAST, labels)

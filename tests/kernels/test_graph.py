@@ -51,6 +51,17 @@ def in_parts(n: int, cut: float) -> list[tuple[int, int]]:
     return [(0, middle), (middle, n)]
 
 
+@given(graph=graphs())
+def test_is_symmetric_is_that_of_the_reference(graph):
+    adjacency, _ = graph
+    stored = np.zeros(adjacency.shape, dtype=bool)
+    stored[adjacency.row, adjacency.col] = True
+    in_order = sparse.csr_matrix(arrays(adjacency)[::-1], shape=adjacency.shape)
+    in_order.sort_indices()
+    found = kernels.is_symmetric((in_order.indptr, in_order.indices, in_order.data))
+    assert found == reference.is_symmetric(stored, adjacency.toarray())
+
+
 @given(graph=graphs(whole=True), tolerance=st.sampled_from([0.0, 1 / 8]), cut=st.floats(0, 1))
 def test_unpaired_entries_are_those_of_the_reference(graph, tolerance, cut):
     adjacency, _ = graph

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from ..errors import UnsupportedOutOfMemory
-from ..kernels import unpaired_entries
+from ..kernels import is_symmetric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,21 +79,20 @@ class ClusterGraph:
         if matrix.data.min() < _LEAST or not matrix.data.sum(dtype=np.float64) < _MOST:
             reason = f"the graph has weights below {_LEAST:g}, or a sum of weights beyond {_MOST:g}"
             raise UnsupportedOutOfMemory(reason)
-        arrays = matrix.indptr, matrix.indices, matrix.data
-        is_symmetric = not any(unpaired_entries(arrays, 0, matrix.shape[0], 0.0))
-        if not (is_symmetric or twice):
+        symmetric = bool(is_symmetric((matrix.indptr, matrix.indices, matrix.data)))
+        if not (symmetric or twice):
             reason = "the graph is not the same in both directions"
             raise UnsupportedOutOfMemory(reason)
         if not use_weights:
             matrix = type(matrix)((np.ones(matrix.nnz, np.float32), matrix.indices, matrix.indptr), matrix.shape)
-        if not is_symmetric:
+        if not symmetric:
             matrix = (matrix + matrix.T).tocsr()
             matrix.sort_indices()
         elif not twice and matrix.diagonal().any():  # one edge to itself touches a vertex with both ends
             matrix = (matrix + sparse.diags(matrix.diagonal(), dtype=matrix.dtype)).tocsr()
-        factor = 2.0 if is_symmetric and twice else 1.0
+        factor = 2.0 if symmetric and twice else 1.0
         indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32, copy=False)
-        return cls(indptr, indices, matrix.data, factor, is_symmetric)
+        return cls(indptr, indices, matrix.data, factor, symmetric)
 
     @property
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.floating]]:

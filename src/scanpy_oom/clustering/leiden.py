@@ -101,7 +101,9 @@ def find_clusters(graph: ClusterGraph, searches: Sequence[Search]) -> list[Clust
     n_threads = int(min(settings.n_threads, len(searches), fits))
     with ACCOUNTANT.reserve(workspace=n_threads * nbytes), announce_compilation():
         stop = Event()
-        found = in_threads(lambda wanted: _find(graph, wanted, stop), searches, n_threads=n_threads, stop=stop)
+        found = in_threads(
+            lambda wanted: _find(graph, wanted, stop), searches, n_threads=n_threads, apart=True, stop=stop
+        )
     return_freed_memory()
     return found
 
@@ -123,7 +125,9 @@ def _find(graph: ClusterGraph, wanted: Search, stop: Event) -> Clusters:
     else:
         sizes = cluster_sums(graph.arrays, np.arange(n, dtype=np.int32), n)[0]
     sizes = _with_exact_sums(sizes)
-    resolution = wanted.resolution / (sizes.sum() if wanted.objective == "modularity" else graph.factor)
+    resolution = wanted.resolution / (sizes.sum() if wanted.objective == "modularity" else 1)
+    if wanted.objective == "CPM" or wanted.sizes is not None:  # sums of weights are divided by it already
+        resolution /= graph.factor
     labels = np.arange(n, dtype=np.int32) if wanted.start is None else np.array(wanted.start, dtype=np.int32)
     improvement = _Improvement(graph, sizes, resolution, wanted.beta / graph.factor, np.uint64(wanted.seed), stop)
     n_done = 0

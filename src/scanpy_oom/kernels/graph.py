@@ -21,6 +21,7 @@ __all__ = [
     "chebyshev_step",
     "connected_components",
     "degrees",
+    "is_symmetric",
     "subtract_from_panel",
     "unpaired_entries",
     "weighted_panel_sums",
@@ -63,6 +64,24 @@ def _root(parents: NDArray[np.int32], i: int) -> int:
         parents[i] = parents[parents[i]]  # so that the way is half as long the next time
         i = parents[i]
     return i
+
+
+@nb.njit(nogil=True, cache=True)
+def is_symmetric(graph: Graph) -> bool:
+    """Return whether each entry is that of its mirror image; rows must be in the order of columns, each of these once.
+
+    Rows are met in order, so that the mirror image of an entry is the next one of its row.
+    """
+    indptr, indices, weights = graph
+    following = indptr[:-1].copy()
+    for i in range(len(following)):
+        for p in range(indptr[i], indptr[i + 1]):
+            j = indices[p]
+            q = following[j]
+            if q == indptr[j + 1] or indices[q] != i or weights[q] != weights[p]:
+                return False
+            following[j] += 1
+    return True
 
 
 @nb.njit(nogil=True, cache=True)

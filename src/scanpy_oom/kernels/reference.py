@@ -23,6 +23,7 @@ __all__ = [
     "gram",
     "group_moments",
     "is_increasing",
+    "is_symmetric",
     "keep_nearest",
     "look_up",
     "marked_among_nearest",
@@ -229,6 +230,11 @@ def unpaired_entries(
     alike = stored.T & (abs(weights.T - weights) <= tolerance * abs(weights))
     above, below = np.triu(stored, 1)[rows], np.tril(stored, -1)[rows]
     return int((above & ~alike[rows]).sum()), int(above.sum()) - int(below.sum())
+
+
+def is_symmetric(stored: NDArray[np.bool_], weights: NDArray[np.floating]) -> bool:
+    """Whether stored values are those of the transposed matrix, at the same places."""
+    return np.array_equal(stored, stored.T) and np.array_equal(weights[stored], weights.T[stored])
 
 
 def degrees(weights: NDArray[np.floating], least: float) -> NDArray[np.float64]:

@@ -27,7 +27,12 @@ PARTS = 4
 
 
 def in_threads(
-    work: Callable[[T], R], tasks: Sequence[T], *, n_threads: int | None = None, stop: Event | None = None
+    work: Callable[[T], R],
+    tasks: Sequence[T],
+    *,
+    n_threads: int | None = None,
+    apart: bool = False,
+    stop: Event | None = None,
 ) -> list[R]:
     """Return what some work gives for each task, in order.
 
@@ -39,13 +44,15 @@ def in_threads(
         What for.
     n_threads
         How many threads do it, those of the settings by default; if 1, the one that calls.
+    apart
+        Whether the one that calls does nothing itself, as a signal makes an error of a compiled function's result.
     stop
         What is set when one fails, or the caller is interrupted, before the others are waited for.
     """
     n_threads = min(n_threads or settings.n_threads, len(tasks))
-    if n_threads < 2:
+    if n_threads < 2 and not apart:
         return [work(task) for task in tasks]
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="scanpy-oom") as pool:
+    with ThreadPoolExecutor(max(n_threads, 1), thread_name_prefix="scanpy-oom") as pool:
         parts = [pool.submit(work, task) for task in tasks]
         try:
             ended, _ = wait(parts, return_when=FIRST_EXCEPTION)
