@@ -78,6 +78,12 @@ def test_sums_of_small_integers_do_not_overflow(dtype):
     np.testing.assert_array_equal(ClusterGraph.of(matrix, use_weights=True, twice=True).weights, [220, 220])
 
 
+def test_weights_of_both_directions_are_added_where_there_is_room():
+    matrix = sparse.csr_matrix(np.array([[0, 3e38], [2e38, 0]], dtype="float32"))
+    graph = ClusterGraph.of(matrix, use_weights=True, twice=True)
+    np.testing.assert_allclose(graph.weights, 5e38)
+
+
 @pytest.mark.parametrize("twice", [True, False])
 def test_the_matrix_stays_as_it_was_and_its_values_are_not_copied(twice):
     matrix = weighted()
@@ -100,6 +106,12 @@ def test_the_matrix_stays_as_it_was_and_its_values_are_not_copied(twice):
         (weighted(dtype="float64") * 1e-300, True, "weights below 1e-280"),
         (weighted(dtype="float64") * 1e300, True, "sum of weights beyond"),
         (weighted() * np.float32("inf"), True, "sum of weights beyond"),
+        (np.ma.masked_less(weighted().toarray(), 0.5), True, "MaskedArray"),
+        (
+            sparse.csr_matrix((np.ones(4, "float32"), [1, 1, 0, 0], [0, 2, 4]), shape=(2, 2)),
+            True,
+            "for a pair several times",
+        ),
         (one_way(), False, "not the same in both directions"),
         (with_zeros(), False, "weight zero"),
     ],

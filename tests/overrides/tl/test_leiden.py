@@ -175,6 +175,10 @@ NOT_COVERED = {
     "directed": (lambda: {"directed": True}, "without directions"),
     "of leidenalg": (lambda: {"max_comm_size": 50}, "`max_comm_size` is given, which is an argument of leidenalg"),
     "distances": (lambda: {"obsp": "distances"}, "not the same in both directions"),
+    "wide sizes": (
+        lambda: {**IGRAPH, "objective_function": "CPM", "resolution": 0.05, "node_weights": [1e20] + [1.0] * 399},
+        "`node_weights` differ",
+    ),
     "beta": (lambda: {**IGRAPH, "beta": 0}, "`beta=0`"),
     "weights": (lambda: {**IGRAPH, "weights": "weight", "use_weights": False}, "`weights` is given"),
 }
@@ -200,6 +204,9 @@ WRONG = {
     "no text": {**IGRAPH, "restrict_to": ("kind", [1])},
     "objective": {**IGRAPH, "objective_function": "none"},
     "option": {**IGRAPH, "none": 1},
+    "iterations": {**IGRAPH, "n_iterations": 2.7},
+    "resolution": {**IGRAPH, "resolution": "1"},
+    "flavor without hash": {"flavor": ["igraph"]},
 }
 
 

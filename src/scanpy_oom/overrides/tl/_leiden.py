@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def leiden(  # noqa: PLR0913
         For a directed graph, `partition_type`, arguments of one package's own, and weights that are not positive.
     """
     flavor = _flavor(flavor)
-    _check(flavor, resolution, clustering_args, directed=directed, partition_type=partition_type)
+    _check(flavor, resolution, n_iterations, clustering_args, directed=directed, partition_type=partition_type)
     start = logg.info("running Leiden clustering")
     adata = adata.copy() if copy else adata
     part = _Part.of(adata, restrict_to, adjacency, obsp, neighbors_key)
@@ -130,7 +130,7 @@ def leiden_resolutions(  # noqa: PLR0913
         if resolution is None or not isinstance(resolution, Real):
             msg = f"resolutions must be numbers, not {resolution!r}."
             raise ValueError(msg)
-        _check("igraph", resolution, clustering_args)
+        _check("igraph", resolution, n_iterations, clustering_args)
     if not wanted:
         return adata.copy() if copy else None
     start = logg.info("running Leiden clustering")
@@ -161,13 +161,14 @@ def _flavor(flavor: Any) -> Any:
 def _check(
     flavor: Any,
     resolution: Any,
+    n_iterations: Any,
     clustering_args: Mapping[str, Any],
     *,
     directed: bool | None = None,
     partition_type: Any = None,
 ) -> None:
     """Make sure that the arguments are covered."""
-    if flavor not in {"igraph", "leidenalg"}:
+    if flavor not in ("igraph", "leidenalg"):
         reason = f"`flavor={flavor!r}`"
         raise UnsupportedOutOfMemory(reason)
     if directed:
@@ -176,6 +177,9 @@ def _check(
     if partition_type is not None:
         reason = "`partition_type` is given, which is leidenalg's"
         raise UnsupportedOutOfMemory(reason)
+    if not isinstance(n_iterations, Integral) or not isinstance(resolution, Real | None):
+        reason = f"`n_iterations={n_iterations!r}` and `resolution={resolution!r}`"
+        raise UnsupportedOutOfMemory(reason)
     if flavor == "leidenalg" and resolution is None:
         reason = "`resolution=None`, which leidenalg takes for its own default"
         raise UnsupportedOutOfMemory(reason)
@@ -183,7 +187,7 @@ def _check(
         if flavor == "leidenalg" or name not in OPTIONS:
             reason = f"`{name}` is given, which is an argument of {flavor}"
             raise UnsupportedOutOfMemory(reason)
-    if clustering_args.get("objective_function", "modularity") not in {"modularity", "CPM"}:
+    if clustering_args.get("objective_function", "modularity") not in ("modularity", "CPM"):
         reason = f"`objective_function={clustering_args['objective_function']!r}`"
         raise UnsupportedOutOfMemory(reason)
     beta = clustering_args.get("beta", 0.01)
@@ -217,6 +221,9 @@ class _Part:
         graph = ClusterGraph.of(self.adjacency, use_weights=use_weights, twice=twice)
         if symmetric and not graph.is_symmetric:
             reason = "the graph is not the same in both directions, in which leidenalg takes it"
+            raise UnsupportedOutOfMemory(reason)
+        if symmetric and not twice and np.any(self.adjacency.diagonal()):
+            reason = "the graph has edges of cells to themselves, which leidenalg counts in another way"
             raise UnsupportedOutOfMemory(reason)
         return graph
 
@@ -271,10 +278,19 @@ def _search(
             raise ValueError(msg)
         start = np.unique(start, return_inverse=True)[1]
     if sizes is not None:
-        sizes = np.asarray(sizes, dtype=np.float64)
+        sizes = np.asarray(sizes)
+        if sizes.dtype.kind not in "fiu":
+            reason = f"`node_weights` are of {sizes.dtype}"
+            raise UnsupportedOutOfMemory(reason)
+        sizes = sizes.astype(np.float64)
         if sizes.shape != (n,) or not (np.isfinite(sizes).all() and sizes.min() >= 0 and sizes.any()):
             msg = f"`node_weights` must be {n:,} numbers, one per cell, none negative and not all zero."
             raise ValueError(msg)
+        with np.errstate(over="ignore"):
+            whole = sizes.sum()
+        if not (1e-280 < whole < 1e300 and sizes[sizes > 0].min() > 1e-12 * whole):
+            reason = "`node_weights` differ by more than double precision can add"
+            raise UnsupportedOutOfMemory(reason)
     return Search(
         1.0 if resolution is None else float(resolution),
         int(n_iterations),
@@ -308,7 +324,11 @@ def _seed(random_state: Any, rng: Any) -> tuple[dict[str, Any], Any]:
     """Return what scanpy notes down of the seed, and what it draws from."""
     if not SCANPY_1_13:
         seed = 0 if random_state is UNSET else random_state
-        return {"random_state": seed}, check_random_state(seed)
+        try:
+            return {"random_state": seed}, check_random_state(seed)
+        except ValueError as error:
+            reason = f"`random_state={seed!r}`"
+            raise UnsupportedOutOfMemory(reason) from error
     if rng is UNSET:
         rng = _scanpy.legacy_rng(0 if random_state is UNSET else random_state)
     draws = np.random.default_rng(rng)
