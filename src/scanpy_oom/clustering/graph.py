@@ -73,12 +73,13 @@ class ClusterGraph:
         if not matrix.nnz:
             reason = "the graph has no edges"
             raise UnsupportedOutOfMemory(reason)
-        if not matrix.data.min() > 0:
+        least = matrix.data.min()
+        if not least > 0:
             reason = "the graph has weights that are not positive"
             raise UnsupportedOutOfMemory(reason)
         with np.errstate(over="ignore"):
             whole = matrix.data.sum(dtype=np.float64)
-        if matrix.data.min() < _LEAST or not whole < _MOST:
+        if least < _LEAST or not whole < _MOST:
             reason = f"the graph has weights below {_LEAST:g}, or a sum of weights beyond {_MOST:g}"
             raise UnsupportedOutOfMemory(reason)
         symmetric = bool(is_symmetric((matrix.indptr, matrix.indices, matrix.data)))

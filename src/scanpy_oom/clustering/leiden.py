@@ -101,9 +101,7 @@ def find_clusters(graph: ClusterGraph, searches: Sequence[Search]) -> list[Clust
     n_threads = int(min(settings.n_threads, len(searches), fits))
     with ACCOUNTANT.reserve(workspace=n_threads * nbytes), announce_compilation():
         stop = Event()
-        found = in_threads(
-            lambda wanted: _find(graph, wanted, stop), searches, n_threads=n_threads, apart=True, stop=stop
-        )
+        found = in_threads(lambda wanted: _find(graph, wanted, stop), searches, n_threads=n_threads, stop=stop)
     return_freed_memory()
     return found
 

@@ -140,12 +140,15 @@ def in_quiet_threads(work: Callable[[T], R], tasks: Sequence[T], *, alone: bool 
 
     Parameters
     ----------
-    work
-        What is done.
-    tasks
-        What for.
+    work, tasks
+        As in :func:`~scanpy_oom.engine.runtime.threads.in_threads`.
     alone
-        Whether one thread is to do it, which is the one that calls.
+        Whether the thread that calls is to do it.
     """
-    with one_blas_thread(), announce_compilation(), np.errstate(over="ignore"):
-        return in_threads(work, tasks, n_threads=1 if alone else None)
+
+    def quietly(task: T) -> R:
+        with np.errstate(over="ignore"):  # which holds for one thread
+            return work(task)
+
+    with one_blas_thread(), announce_compilation():
+        return [quietly(task) for task in tasks] if alone else in_threads(quietly, tasks)

@@ -31,10 +31,12 @@ def in_threads(
     tasks: Sequence[T],
     *,
     n_threads: int | None = None,
-    apart: bool = False,
     stop: Event | None = None,
 ) -> list[R]:
     """Return what some work gives for each task, in order.
+
+    The thread that calls does nothing itself: Ctrl-C while a compiled function returns arrays to the main thread ends
+    in a `SystemError`, or in a crash.
 
     Parameters
     ----------
@@ -43,16 +45,12 @@ def in_threads(
     tasks
         What for.
     n_threads
-        How many threads do it, those of the settings by default; if 1, the one that calls.
-    apart
-        Whether the one that calls does nothing itself, as a signal makes an error of a compiled function's result.
+        How many threads do it, those of the settings by default.
     stop
         What is set when one fails, or the caller is interrupted, before the others are waited for.
     """
-    n_threads = min(n_threads or settings.n_threads, len(tasks))
-    if n_threads < 2 and not apart:
-        return [work(task) for task in tasks]
-    with ThreadPoolExecutor(max(n_threads, 1), thread_name_prefix="scanpy-oom") as pool:
+    n_threads = max(min(n_threads or settings.n_threads, len(tasks)), 1)
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="scanpy-oom") as pool:
         parts = [pool.submit(work, task) for task in tasks]
         try:
             ended, _ = wait(parts, return_when=FIRST_EXCEPTION)
