@@ -108,7 +108,9 @@ def find_clusters(graph: ClusterGraph, searches: Sequence[Search]) -> list[Clust
 
 def modularity(graph: ClusterGraph, labels: NDArray[np.int32], resolution: float = 1.0) -> float:
     """Return the modularity of clusters: the share of weights within them, less what is expected by chance."""
-    totals, within = cluster_sums(graph.arrays, labels, int(labels.max()) + 1)
+    n_clusters = int(labels.max()) + 1
+    # in a thread, as any kernel that returns arrays
+    ((totals, within),) = in_threads(lambda n: cluster_sums(graph.arrays, labels, n), [n_clusters])
     whole = totals.sum()
     return float(within / whole - resolution * np.sum((totals / whole) ** 2))
 
