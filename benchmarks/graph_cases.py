@@ -96,11 +96,8 @@ class GraphCases:
         out = np.empty(indptr[-1], dtype=np.int32), np.empty(indptr[-1], dtype=np.float32)
         return lambda: kernels.fill_symmetric(*directed, True, 0, N, indptr, *out)  # noqa: FBT003
 
-    def unpaired_entries(self):
-        return lambda: kernels.unpaired_entries(self._graph, 0, N, TOLERANCE)
-
     def is_symmetric(self):
-        return lambda: kernels.is_symmetric(self._graph)
+        return lambda: kernels.is_symmetric(self._graph, TOLERANCE)
 
     def connected_components(self):
         labels = np.empty(N, dtype=np.int32)

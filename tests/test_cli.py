@@ -99,7 +99,7 @@ def test_an_hdf5_file_that_is_no_h5ad_is_refused(tmp_path: Path, capsys: pytest.
 def test_a_file_without_X_is_refused_and_its_layers_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "x.h5ad", None, umis=counts(500, 1000))
     said = refusal([path], capsys)
-    assert f"{path} has no matrix of numbers in X (layers umis)" in said
+    assert f"{path} has no matrix of numbers in X; the workflow needs counts there. The layers are: umis." in said
 
 
 @pytest.mark.parametrize("shape", [(50, 1000), (500, 400)])

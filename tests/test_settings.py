@@ -28,7 +28,7 @@ def test_sizes_are_understood(written, nbytes):
 
 @pytest.mark.parametrize("written", ["lots", "5 apples", "1.2.3 MB", "-1", "", None, [1], b"1 GB"])
 def test_what_is_no_size_is_refused(written):
-    with pytest.raises(ValueError, match="is not a size; write bytes or a number with a unit"):
+    with pytest.raises(ValueError, match="is not a size; give a number of bytes, or a number with a unit"):
         parse_bytes(written)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .dispatch.readwrite.convert import to_oom
     from .dispatch.readwrite.read import read_h5ad
     from .dispatch.registry import Override
+    from .engine.choice import engine
     from .errors import (
         CorruptFileError,
         DeviceError,
@@ -40,6 +41,7 @@ __all__ = [
     "UnsupportedOutOfMemory",
     "disable",
     "enable",
+    "engine",
     "from_anndataoom",
     "hookimpl",
     "load_ipython_extension",
@@ -71,10 +73,13 @@ _HOMES = {
     "unload_ipython_extension": ".dispatch.patching.activation",
 }
 
+_MODULES = {"engine", "tl"}
+"""Of which the first can be called."""
+
 
 def __getattr__(name: str) -> Any:
-    if name == "tl":
-        return import_module(".tl", __name__)
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

@@ -43,7 +43,7 @@ def parse_bytes(value: float | str) -> int:
         match = re.fullmatch(r"\s*((?:\d+\.?\d*|\.\d+)(?:e\d+)?)\s*([a-z]*)\s*", value, flags=re.IGNORECASE)
         number, unit = (match[1], _UNITS.get(match[2].upper(), 0)) if match else ("0", 0)
     if not isinstance(value, Real | str) or not unit:
-        msg = f"{value!r} is not a size; write bytes or a number with a unit, as in '2 GB' or '500 MiB'."
+        msg = f"{value!r} is not a size; give a number of bytes, or a number with a unit, as in '2 GB' or '500 MiB'."
         raise ValueError(msg)
     try:
         size = int(float(number) * unit)
@@ -77,7 +77,7 @@ class Settings:
 
     Environment variables ``SCANPY_OOM_MEMORY_LIMIT``, ``SCANPY_OOM_THREADS``, ``SCANPY_OOM_SCRATCH_DIR``,
     ``SCANPY_OOM_CACHE``, ``SCANPY_OOM_READ``, ``SCANPY_OOM_FOLLOW_LINKS``, ``SCANPY_OOM_DEVICE``,
-    ``SCANPY_OOM_DEVICE_MEMORY_LIMIT`` and ``SCANPY_OOM_GRAPH`` give the starting values.
+    ``SCANPY_OOM_DEVICE_MEMORY_LIMIT``, ``SCANPY_OOM_GRAPH`` and ``SCANPY_OOM_ENGINE`` give the starting values.
     """
 
     _memory_limit: int | None = field(default=None, repr=False)
@@ -89,6 +89,7 @@ class Settings:
     _device: Device | None = field(default=None, repr=False)
     _device_memory_limit: int | None = field(default=None, repr=False)
     _graph: Literal["scanpy", "fast"] | None = field(default=None, repr=False)
+    _engine: object = field(default=None, repr=False)
     in_use: Callable[[], int] = field(default=lambda: 0, repr=False)
     """Return how many bytes of the limit are held; set by what keeps account of them."""
 
@@ -231,6 +232,26 @@ class Settings:
     @graph.setter
     def graph(self, value: Literal["scanpy", "fast"] | None) -> None:
         self._graph = None if value is None else _one_of("graph", value, _GRAPHS)
+
+    @property
+    def engine(self) -> object:
+        """The engine that makes passes.
+
+        ``"threads"`` (the default): threads of this process. A :class:`dask.distributed.Client`, the address of its
+        scheduler as ``"tcp://host:8786"``, or ``"dask"`` for the client of the moment: the workers of that cluster,
+        which must see the files under the same paths. Results are the same to the last bit.
+        """
+        return self._engine or os.environ.get("SCANPY_OOM_ENGINE") or "threads"
+
+    @engine.setter
+    def engine(self, value: object) -> None:
+        if isinstance(value, str) and value not in {"threads", "dask"} and "://" not in value:
+            msg = (
+                f"engine must be 'threads', 'dask', the address of a Dask scheduler ('tcp://host:8786') or a "
+                f"dask.distributed.Client, not {value!r}."
+            )
+            raise ValueError(msg)
+        self._engine = value
 
 
 def _renamed(old: str, new: str) -> None:

@@ -7,9 +7,11 @@ from scipy import sparse
 
 
 def symmetric(graph: sparse.sparray | sparse.spmatrix) -> sparse.csr_matrix:
-    """The larger of both directions."""
+    """The larger of both directions, in the order of columns."""
     graph = sparse.csr_matrix(graph)
-    return sparse.csr_matrix(graph.maximum(graph.T)).astype(np.float32)
+    larger = sparse.csr_matrix(graph.maximum(graph.T)).astype(np.float32)
+    larger.sort_indices()
+    return larger
 
 
 def strip(n: int, seed: int = 0) -> sparse.csr_matrix:

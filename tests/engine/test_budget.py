@@ -45,7 +45,7 @@ def test_what_is_allotted_fits_the_limit(limit, partial_nbytes, memory):
 
 def test_with_less_memory_there_are_fewer_threads_before_there_is_an_error(limit):
     n_threads = []
-    for memory in (LIBRARIES + 10**8 * n for n in range(3, 8)):
+    for memory in (LIBRARIES + 10**8 * n for n in range(4, 9)):
         limit(memory)
         n_threads.append(allot(10**8, "It").n_threads)
     assert n_threads == [1, 2, 3, 4, 4]
@@ -155,7 +155,7 @@ LATER = {
 OTHER = LIBRARIES + SMALLEST_BLOCK * BYTES_PER_ENTRY
 
 
-@pytest.mark.parametrize("decide", [lambda n: allot((n - OTHER) // 2, "It"), lambda n: require(n, "It", "Wait.")])
+@pytest.mark.parametrize("decide", [lambda n: allot((n - OTHER) // 3, "It"), lambda n: require(n, "It", "Wait.")])
 @pytest.mark.parametrize("before", LATER)
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_nothing_is_refused_because_of_what_may_be_of_use_later(before, decide, on_disk, limit, tmp_path, monkeypatch):

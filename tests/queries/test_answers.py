@@ -29,7 +29,7 @@ def test_an_array_made_without_asking_by_name_is_announced_once(monkeypatch):
         sc.settings.logfile = logfile
     said = log.getvalue()
     assert said.count("Conversion to an array brings the matrix of memory into memory (720 B)") == 1
-    assert re.search(r"Asked for in .*test_answers\.py, line \d+: `np\.asarray\(matrix\)`\.", said)
+    assert re.search(r"The call is in .*test_answers\.py, line \d+: `np\.asarray\(matrix\)`\.", said)
 
 
 def test_what_is_small_is_no_warning(monkeypatch):

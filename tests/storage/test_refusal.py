@@ -158,7 +158,7 @@ def test_row_that_is_longer_than_memory_is_refused(tmp_path, memory_limit):
     memory_limit("1 GB")
     adata = sc.read_h5ad(path, backed="oom")
     with pytest.raises(
-        MemoryBudgetExceeded, match=r"long\.h5ad: /X stores 2999999990 entries from 0 to 1 .* which take 36 GB"
+        MemoryBudgetExceeded, match=r"long\.h5ad: /X stores 2999999990 values in rows 0 to 0 .* which take 36 GB"
     ):
         adata.X[0]
     with pytest.raises(
@@ -280,7 +280,7 @@ def test_chunk_that_would_lie_beyond_the_end_is_refused(tmp_path, matrix):
     assert content.count(address) == 1
     path.write_bytes(content.replace(address, (info.byte_offset + 2**32).to_bytes(8, "little")))
     message = (
-        r"the chunk of /X/data that starts at 74 is damaged: its 148 bytes are to be at byte \d+, and the file ends at"
+        r"chunk of /X/data that starts at 74 is damaged: its 148 bytes should start at byte \d+, but the file ends at"
     )
     with pytest.raises(CorruptFileError, match=message):
         sc.read_h5ad(path, backed="oom").X.sum()

@@ -85,21 +85,22 @@ def inspect_counts(path: Path) -> Counts:
         msg = f"{path} cannot be read with anndata {ad.__version__}: {error}"
         raise UnsuitableInput(msg) from error
     if not isinstance(adata.X, OOMMatrix):
-        found = f"layers {', '.join(adata.layers)}" if adata.layers else "no layers either"
-        msg = f"{path} has no matrix of numbers in X ({found}); the demo needs counts there."
+        found = f"The layers are: {', '.join(adata.layers)}" if adata.layers else "There are no layers either"
+        msg = f"{path} has no matrix of numbers in X; the workflow needs counts there. {found}."
         raise UnsuitableInput(msg)
     source, (n_obs, n_vars) = adata.X.source, adata.shape
     if n_obs < FEWEST_CELLS or n_vars < FEWEST_GENES:
         msg = (
             f"{path} holds {n_obs} cells and {n_vars} genes; "
-            f"the demo needs at least {FEWEST_CELLS} cells and {FEWEST_GENES} genes. "
-            "Leave the file out, and it makes a matrix of its own."
+            f"the workflow needs at least {FEWEST_CELLS} cells and {FEWEST_GENES} genes. "
+            "Use a larger file, or none: then data are generated."
         )
         raise UnsuitableInput(msg)
     values = source.read_rows(slice(0, SAMPLE)).data
     if values.size and values.min() < 0:
         msg = (
-            f"{path} has negative values in X, such as {values.min():g}; the demo needs counts there, not scaled data."
+            f"{path} has negative values in X, such as {values.min():g}; "
+            "the workflow needs counts there, not scaled data."
         )
         raise UnsuitableInput(msg)
     columns = adata.obs.select_dtypes("category")
@@ -125,7 +126,7 @@ def check_size(n_cells: int, n_genes: int) -> None:
         If it is not.
     """
     if n_cells < MIN_CELLS or n_genes < MIN_GENES:
-        msg = f"The demo's matrix has at least {MIN_CELLS} cells and {MIN_GENES} genes, not {n_cells} and {n_genes}."
+        msg = f"Generated data need at least {MIN_CELLS} cells and {MIN_GENES} genes, not {n_cells} and {n_genes}."
         raise UnsuitableInput(msg)
 
 

@@ -45,9 +45,9 @@ def add_bench(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         "bench",
         help="compare backends step by step: memory, time, bytes read, results",
         description="Run one scanpy workflow through several backends, each in a process of its own, and leave tables "
-        "(Markdown, CSV, JSON) and figures (PNG, SVG) of what each step took. A backend that fails, or is stopped "
-        "before it takes the machine down, is a row. Without FILE, on realistic matrices that are made for it. "
-        "Several files or sizes give a figure of how costs grow with cells.",
+        "(Markdown, CSV, JSON) and figures (PNG, SVG) of what each step took. A backend that fails, or that is stopped "
+        "at a limit of memory or time, is listed with the reason. Without FILE, the matrices are realistic ones "
+        "that are made for the run. Several files or sizes give a figure of how costs grow with cells.",
     )
     parser.add_argument("files", type=Path, nargs="*", metavar="FILE.h5ad", help="counts of your own, in X")
     made = parser.add_argument_group("matrices that are made without FILE")
@@ -70,7 +70,7 @@ def add_bench(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     what.add_argument(
         "--cold",
         action="store_true",
-        help="do without the run on a sample of the cells that has kernels compiled beforehand",
+        help="skip the warm-up run on a sample of the cells, which compiles kernels beforehand",
     )
     limits = parser.add_argument_group("limits")
     limits.add_argument("--memory-limit", type=_size, metavar="SIZE", help="settings.memory_limit of scanpy-oom")
@@ -92,15 +92,15 @@ def _bench(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     made = {"cells": args.cells, "genes": args.genes, "seed": args.seed, "keep": args.keep or None}
     made = {name: value for name, value in made.items() if value is not None}
     if args.files and made:
-        parser.error("--cells, --genes, --seed and --keep are about the matrices that are made without FILE")
+        parser.error("--cells, --genes, --seed and --keep are for data made without FILE; omit them, or omit FILE")
     if args.join and not args.files:
         parser.error("--join needs the results.json of earlier benchmarks")
     if args.join and (given := [name for name in _RUNNING if getattr(args, name) != parser.get_default(name)]):
         unused = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        parser.error(f"--join runs nothing: {unused} has no meaning with it")
+        parser.error(f"--join only draws results of earlier benchmarks, and cannot be combined with {unused}")
     names = [file.stem for file in args.files]
     if not args.join and len(set(names)) < len(names):
-        parser.error("files are told apart by their names, without folder and suffix")
+        parser.error("two files have the same name (without folder and suffix); rename one of them")
 
     from .data import UnsuitableInput
     from .main import Options, draw, run_bench

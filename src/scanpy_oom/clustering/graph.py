@@ -82,7 +82,7 @@ class ClusterGraph:
         if least < _LEAST or not whole < _MOST:
             reason = f"the graph has weights below {_LEAST:g}, or a sum of weights beyond {_MOST:g}"
             raise UnsupportedOutOfMemory(reason)
-        symmetric = bool(is_symmetric((matrix.indptr, matrix.indices, matrix.data)))
+        symmetric = bool(is_symmetric((matrix.indptr, matrix.indices, matrix.data), 0.0))
         if not (symmetric or twice):
             reason = "the graph is not the same in both directions"
             raise UnsupportedOutOfMemory(reason)

@@ -123,7 +123,7 @@ def materialized(adata: AnnData, names: tuple[str, ...]) -> Iterator[AnnData]:
         return
     held = Held([adata])
     begin = partial(held.deepen, [adata])
-    why = "that is what it is for"
+    why = "your code asks for it"
     try:
         with in_memory("adata.oom.in_memory", used, (adata,), {}, why, begin=begin) as fallback:
             yield fallback.args[0]

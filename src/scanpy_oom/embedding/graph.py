@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine.runtime.threads import loops
-from ..kernels import connected_components, unpaired_entries
+from ..kernels import connected_components, is_symmetric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +27,7 @@ class LayoutGraph:
     Parameters
     ----------
     connectivities
-        CSR, without duplicates.
+        CSR, in the order of columns within rows, without duplicates.
     n_epochs
         Number of epochs of the layout. An edge that it would never use does not count.
     """
@@ -61,11 +60,8 @@ class LayoutGraph:
         return float(data.dtype.type(self.largest) / data.dtype.type(n_epochs)) or np.finfo(data.dtype).tiny
 
     def is_symmetric(self) -> bool:
-        """Return whether each edge has the same weight in both directions."""
-        found: list[tuple[int, int]] = []
-        with loops() as loop:
-            loop(lambda a, b: found.append(unpaired_entries(self.arrays, a, b, TOLERANCE)), self.n_vertices)
-        return not np.sum(found, axis=0).any()
+        """Return whether each edge has the same weight in both directions, nearly."""
+        return bool(is_symmetric(self.arrays, TOLERANCE))
 
     def components(self) -> tuple[int, NDArray[np.int32]]:
         """Return how many components there are, and which one each vertex is in."""

@@ -55,7 +55,7 @@ class ArrayImplementation(ABC, Generic[S, P]):
     takes_fill_values: ClassVar[bool] = True
     """True if it takes blocks that have fill values."""
 
-    copies: ClassVar[int] = 2
+    copies: ClassVar[int] = 3
     """Partial results that the device's memory holds at a time."""
 
     def __init__(self, spec: S, shape: tuple[int, int], device: Device) -> None:
@@ -96,7 +96,10 @@ class ArrayImplementation(ABC, Generic[S, P]):
                 self.scatter(out, places[some], values[some])
 
     def end_task(self) -> None:
-        """Take note that a task ends, whose partial result is merged with those before."""
+        """Take note that a task ends, whose partial result is merged with those before in its group."""
+
+    def end_group(self) -> None:
+        """Take note that a group of tasks ends, whose partial result is merged with those of the groups before."""
 
     def finish(self) -> P:
         """Return the partial result that the reduction would have on the host."""
@@ -125,7 +128,7 @@ def add_up(xp: ModuleType, places: Array, values: Array, n: int) -> Array:
 
 
 class SummedImplementation(ArrayImplementation[S, P]):
-    """Sums up arrays: within a task one entry after the other, then task by task, as on the host.
+    """Sums up arrays: within a task one entry after the other, then task by task and group by group, as on the host.
 
     So sums are rounded as they are there, where the device adds in order, whatever the size of blocks.
     """
@@ -137,19 +140,28 @@ class SummedImplementation(ArrayImplementation[S, P]):
     def begin(self, host: P) -> None:
         super().begin(host)
         self.partial = self.xp.zeros(self.sums_shape())
+        self.group: Array | None = None
         self.total: Array | None = None
 
     def end_task(self) -> None:
-        if self.total is None:
-            self.total = self.partial
+        if self.group is None:
+            self.group = self.partial
             self.partial = self.xp.zeros(self.sums_shape())
         else:
-            self.total += self.partial
+            self.group += self.partial
             self.partial[...] = 0
+
+    def end_group(self) -> None:
+        if self.total is None:
+            self.total, self.group = self.group, None
+        elif self.group is not None:
+            self.total += self.group
+            self.group = None
 
     def summed(self) -> NDArray[np.float64]:
         """Return the sum of all tasks, on the host."""
-        return self.fetched(self.partial if self.total is None else self.total + self.partial)
+        group = self.partial if self.group is None else self.group + self.partial
+        return self.fetched(group if self.total is None else self.total + group)
 
 
 class ArraySums(SummedImplementation[S, "NDArray[np.generic]"]):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from .. import messages
 from ..errors import MemoryBudgetExceeded
 from ..memory.ledger import ACCOUNTANT
 from ..settings import format_bytes, settings
 
-__all__ = ["Allotment", "allot", "announce", "fits", "require", "room"]
+__all__ = ["Allotment", "Worker", "allot", "announce", "fits", "require", "room"]
 
 LIBRARIES = 130_000_000
 """Bytes that compiled kernels and the libraries below them take once they are loaded, whatever the data."""
@@ -59,15 +60,32 @@ class Allotment:
 
     @property
     def partials_nbytes(self) -> int:
-        """Bytes of the partial results that are held at a time, that of all tasks merged so far among them.
+        """Bytes of the partial results that are held at a time, with what filling them takes.
 
-        With what filling them takes.
+        Among them is one of a group of tasks, and one of all groups so far.
         """
-        return (self.n_tasks + 1) * self.partial_nbytes + self.n_threads * self.workspace_nbytes
+        return (self.n_tasks + 2) * self.partial_nbytes + self.n_threads * self.workspace_nbytes
+
+
+class Worker(TypedDict, total=False):
+    """What one of several passes takes that run side by side in this process.
+
+    `n_threads`: its threads. `n_beside`: how many passes there are, each of which takes a like part of the limit.
+    """
+
+    n_threads: int
+    n_beside: int
 
 
 def allot(
-    partial_nbytes: int, what: str, workspace_nbytes: int = 0, largest: int = LARGEST_BLOCK, smallest: int = 0
+    partial_nbytes: int,
+    what: str,
+    workspace_nbytes: int = 0,
+    largest: int = LARGEST_BLOCK,
+    smallest: int = 0,
+    *,
+    n_threads: int | None = None,
+    n_beside: int = 1,
 ) -> Allotment:
     """Divide what is left of ``settings.memory_limit`` among threads, partial results and blocks.
 
@@ -83,22 +101,29 @@ def allot(
         Entries that a block may hold at most, however much memory there is.
     smallest
         Entries that a block must hold, however little there is: those of the longest row.
+    n_threads, n_beside
+        As :class:`Worker` has them; by default all threads of the settings, and one pass.
 
     Raises
     ------
     MemoryBudgetExceeded
-        If it is not enough for one thread, one partial result beside that of all tasks, and the smallest block. The
-        message says what the least limit is.
+        If it is not enough for one thread, one partial result beside those of a group and of all groups, and the
+        smallest block. The message says what the least limit is.
     """
     smallest = max(smallest, min(SMALLEST_BLOCK, largest))
-    available = ACCOUNTANT.available_to_passes()
-    found = _allotted(partial_nbytes, workspace_nbytes, (smallest, largest), available)
+    n = n_threads or settings.n_threads
+
+    def divided(available: int) -> Allotment | None:
+        left = LIBRARIES + (available - LIBRARIES) // n_beside
+        return _allotted(partial_nbytes, workspace_nbytes, (smallest, largest), left, n)
+
+    found = divided(ACCOUNTANT.available_to_passes())
     if found is None:
         limit, held = _limit_and_held()
-        found = _allotted(partial_nbytes, workspace_nbytes, (smallest, largest), limit - held)
+        found = divided(limit - held)
     if found is not None:
         return found
-    least = 2 * partial_nbytes + workspace_nbytes + smallest * BYTES_PER_ENTRY + LIBRARIES + held
+    least = 3 * partial_nbytes + workspace_nbytes + smallest * BYTES_PER_ENTRY + LIBRARIES + held
     msg = (
         f"{what} needs at least {format_bytes(least)} of memory, {format_bytes(LIBRARIES)} of it for libraries; "
         f"the limit is {format_bytes(limit)}. Take fewer columns or groups, or raise the limit: "
@@ -126,17 +151,18 @@ def room(wanted: float) -> int:
     return max(limit - held, 0)
 
 
-def _allotted(partial_nbytes: int, workspace_nbytes: int, bounds: tuple[int, int], available: int) -> Allotment | None:
+def _allotted(
+    partial_nbytes: int, workspace_nbytes: int, bounds: tuple[int, int], available: int, n: int
+) -> Allotment | None:
     """Return the division with the most tasks and threads that fits, were this the only pass; None if none does.
 
-    `bounds` are the entries that a block must be able to hold, and those that it may.
+    `bounds` are the entries that a block must be able to hold, and those that it may; `n` the threads that there are.
     """
     smallest, largest = bounds
     left = available - LIBRARIES
-    n = settings.n_threads
     ahead = [] if partial_nbytes >= LARGE else [(n, n + 1)]
     for n_threads, n_tasks in [*ahead, *((k, k) for k in range(n, 0, -1))]:
-        for_blocks = left - (n_tasks + 1) * partial_nbytes - n_threads * workspace_nbytes
+        for_blocks = left - (n_tasks + 2) * partial_nbytes - n_threads * workspace_nbytes
         entries = for_blocks // (n_threads * BYTES_PER_ENTRY)
         if entries >= smallest:
             return Allotment(n_threads, n_tasks, min(entries, max(largest, smallest)), partial_nbytes, workspace_nbytes)
@@ -147,10 +173,11 @@ def fits(partial_nbytes: int, workspace_nbytes: int = 0) -> bool:
     """Return whether :func:`allot` would find room for such a pass."""
     bounds = SMALLEST_BLOCK, LARGEST_BLOCK
     available = ACCOUNTANT.available_to_passes()
-    if _allotted(partial_nbytes, workspace_nbytes, bounds, available) is not None:
+    n = settings.n_threads
+    if _allotted(partial_nbytes, workspace_nbytes, bounds, available, n) is not None:
         return True
     limit, held = _limit_and_held()
-    return _allotted(partial_nbytes, workspace_nbytes, bounds, limit - held) is not None
+    return _allotted(partial_nbytes, workspace_nbytes, bounds, limit - held, n) is not None
 
 
 def fits_as_it_is(nbytes: float) -> bool:
@@ -181,10 +208,10 @@ def require(nbytes: float, what: str, advice: str) -> None:
         limit, held = _limit_and_held()
         if nbytes <= limit - held:
             return
-        of_which = f", of which scanpy-oom holds {format_bytes(held)} already" if held else ""
+        in_use = f" allows; scanpy-oom already uses {format_bytes(held)} of it" if held else ""
         msg = (
             f"{what} would take {format_bytes(nbytes)} of memory, more than the limit of "
-            f"{format_bytes(limit)}{of_which}. {advice} Or raise the limit: "
+            f"{format_bytes(limit)}{in_use}. {advice} Or raise the limit: "
             f"`scanpy_oom.settings.memory_limit = '{format_bytes(nbytes * 1.2 + held)}'`.{_asked_for()}"
         )
         raise MemoryBudgetExceeded(msg)
@@ -214,4 +241,4 @@ def _asked_for() -> str:
     if place is None:
         return ""
     through = f", through {place.library}" if place.library and place.line else ""
-    return f" Asked for in {place.quoted}{through}."
+    return f" The call is in {place.quoted}{through}."

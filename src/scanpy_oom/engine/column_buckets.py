@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from ..kernels import partition_entries
+from ..memory.malloc_trim import return_freed_memory
 from ..settings import settings
 from ..storage.scratch.file import ScratchArray, check_scratch_space
 from .reduction import Reduction
@@ -113,6 +114,7 @@ class Buckets:
 
     def for_each(self, function: Callable[[int], None], n_threads: int | None = None) -> None:
         """Call a function for each bucket, on threads, and give the scratch space back."""
+        return_freed_memory()  # by the threads of the pass, which are others
         try:
             with ThreadPoolExecutor(n_threads or settings.n_threads, thread_name_prefix="scanpy-oom") as pool:
                 futures = [pool.submit(function, k) for k in range(len(self))]
@@ -182,6 +184,8 @@ class ByBuckets(Reduction):
     labels
         `(n_rows,)` a number of each row, which goes with its entries.
     """
+
+    only_here = "sorting in scratch space of this machine"
 
     def __init__(self, labels: NDArray[np.integer]) -> None:
         self.labels = np.asarray(labels, dtype=np.int32)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
+from .choice import chosen_executor
 from .executor import LocalExecutor
 from .request import Request, Step
 
@@ -32,7 +33,7 @@ _OTHER: ContextVar[Executor | None] = ContextVar("executor", default=None)
 
 def executor() -> Executor:
     """Return the executor of the moment: by default, the one that makes passes in this process."""
-    return _OTHER.get() or _HERE
+    return _OTHER.get() or chosen_executor() or _HERE
 
 
 @contextmanager

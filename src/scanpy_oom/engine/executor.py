@@ -7,7 +7,9 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import reduce
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..memory.buffer_pool import BUFFERS
 from ..memory.ledger import ACCOUNTANT
@@ -33,16 +35,24 @@ from .runtime.warmup import make_ready
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
+    import numpy as np
+
     from ..matrix import OOMMatrix
     from ..storage.sources.base import CSRBlock
     from .block import Block
+    from .budget import Allotment, Worker
+    from .cache.policy import Keeper
     from .partition import Rows
+    from .reader import Reader
     from .reduction import Fused, Reduction
     from .request import Partials, Results
 
     T = TypeVar("T")
 
-__all__ = ["LocalExecutor", "Pass", "make_pass"]
+__all__ = ["LocalExecutor", "Pass", "arrays_by_row", "make_pass", "of_each"]
+
+Method = Literal["finish", "merge", "pack", "result", "unpack"]
+"""Methods of a reduction that take partial results."""
 
 COLUMN_ENTRIES = 2**20
 """Entries of the columns that are read at a time of a column-compressed source. Sums of rows are added up by these
@@ -51,6 +61,19 @@ parts: so their size does not depend on the limit."""
 
 class _CancelledError(Exception):
     """Another task failed, or the user asked to stop."""
+
+
+def of_each(requests: Sequence[Request], method: Method, *values: Partials) -> Partials:
+    """Return, of each request, what a method of each of its reductions makes of the values for it."""
+    return [
+        [getattr(one, method)(*of_it) for one, *of_it in zip(request.reductions, *of_request, strict=True)]
+        for request, *of_request in zip(requests, *values, strict=True)
+    ]
+
+
+def arrays_by_row(requests: Sequence[Request]) -> list[np.ndarray]:
+    """Return the arrays that reductions write by row."""
+    return [array for request in requests for reduction in request.reductions for array in reduction.by_row()]
 
 
 class Pass:
@@ -62,16 +85,22 @@ class Pass:
     why_not_on_device = ""
     """Reason why it does not run on the device of the settings."""
 
+    holds_results = True
+    """True if results are held in this process."""
+
+    worker: Worker = {}  # noqa: RUF012 - nobody changes it
+    """Threads, and part of the memory limit, where these are not those of the settings."""
+
     def __init__(self, requests: Sequence[Request], policy: CachePolicy) -> None:
         self.requests = requests
         self.lead = requests[0].matrix
         for request in requests:
             for reduction in request.reductions:
+                if self.holds_results:
+                    reduction.check_room(request.matrix)
                 reduction.prepare(request.matrix)
-        workspace = sum(reduction.workspace_nbytes() for request in requests for reduction in request.reductions)
-        self._wanted = self.partial_nbytes, f"A pass over {self.lead!r}", workspace, self.largest_entries()
-        self.share = allot(*self._wanted)
-        self.reader = choose_reader([request.matrix for request in requests])  # of what is left when there is room
+        self.share = self.allotted()
+        self.reader = self.chosen_reader(policy)  # of what is left when there is room
         least_entries = max(ENTRIES_PER_ROW, *(request.matrix.chain.least_entries() for request in requests))
         self.partition = Partition(self.reader, self.lead.selection, self.share.entries, least_entries)
         self.cache_writer = self._cache_writer_for(policy)
@@ -89,6 +118,22 @@ class Pass:
         """True if values go elsewhere, and are not likely to be read again."""
         return any(reduction.is_final for request in self.requests for reduction in request.reductions)
 
+    def allotted(self, longest: int = 0) -> Allotment:
+        """Return the share of memory, with room for a row that stores `longest` entries."""
+        what = f"A pass over {self.lead!r}"
+        if longest:
+            what = f"{what}, of which one row stores {longest:,} entries,"
+        workspace = sum(reduction.workspace_nbytes() for request in self.requests for reduction in request.reductions)
+        return allot(self.partial_nbytes, what, workspace, self.largest_entries(), longest, **self.worker)
+
+    def chosen_reader(self, policy: CachePolicy) -> Reader:
+        """Return what is read."""
+        return choose_reader([request.matrix for request in self.requests])
+
+    def longest(self) -> int:
+        """Return the entries of the row that stores most."""
+        return self.partition.longest()
+
     def largest_entries(self) -> int:
         """Return how many entries a block holds at most; few, where values go elsewhere and little is done to them."""
         return LARGEST_BLOCK // 4 if self.is_final else LARGEST_BLOCK
@@ -103,14 +148,12 @@ class Pass:
         """
         if self.reader.at_hand:  # rows are short
             return
-        longest = self.partition.longest()
+        longest = self.longest()
         if longest > self.share.entries:
-            nbytes, what, workspace, largest = self._wanted
-            what = f"{what}, of which one row stores {longest:,} entries,"
-            self.share = allot(nbytes, what, workspace, largest, longest)
+            self.share = self.allotted(longest)
             self.partition.entries = self.share.entries
 
-    def _cache_writer_for(self, policy: CachePolicy) -> CacheWriter | ColumnKeeper | None:
+    def _cache_writer_for(self, policy: CachePolicy) -> Keeper | None:
         if not policy.cache or self.partition.repeats_rows:
             return None
         if self.is_final:
@@ -163,8 +206,12 @@ class Pass:
         """Take note of a block that was read."""
         with self.lock:
             self.n_blocks += 1
-            self.bar.update(rows.source_rows.size)
+            self.progressed(rows.source_rows.size)
             self.largest_block = max(self.largest_block, nbytes)
+
+    def progressed(self, n_rows: int) -> None:
+        """Show that so many rows more have been read."""
+        self.bar.update(n_rows)
 
     def fetch(self, rows: Rows) -> list[CSRBlock]:
         """Return the stored values of the columns that each request shows."""
@@ -194,10 +241,7 @@ class Pass:
                 reduction.update(partial, block)
 
     def finish(self, partials: Partials) -> Partials:
-        return [
-            [reduction.finish(partial) for reduction, partial in zip(request.reductions, row, strict=True)]
-            for request, row in zip(self.requests, partials, strict=True)
-        ]
+        return of_each(self.requests, "finish", partials)
 
     def take(self, partials: Partials, rows: Rows) -> None:
         """Read rows and add them to partial results."""
@@ -217,17 +261,15 @@ class Pass:
         return self.finish(partials)
 
     def merge(self, totals: Partials, partials: Partials) -> Partials:
-        return [
-            [r.merge(total, partial) for r, total, partial in zip(request.reductions, ts, ps, strict=True)]
-            for request, ts, ps in zip(self.requests, totals, partials, strict=True)
-        ]
+        return of_each(self.requests, "merge", totals, partials)
+
+    def merged(self, found: Iterable[Partials]) -> Partials:
+        """Merge partial results of which there is at least one, in order."""
+        return reduce(self.merge, found)
 
     def results(self, totals: Partials) -> Results:
         """Return what was asked for."""
-        return [
-            [reduction.result(total) for reduction, total in zip(request.reductions, ts, strict=True)]
-            for request, ts in zip(self.requests, totals, strict=True)
-        ]
+        return of_each(self.requests, "result", totals)
 
     def run(self) -> Partials:
         """Run all tasks and merge their results in order; cache what was read."""
@@ -251,21 +293,21 @@ class Pass:
     def reduce(self) -> Partials:
         """Return the results of all tasks, merged."""
         if self.in_one_piece:
-            totals = self.partials()
+            running = self.partials()
             rows = (rows for task in self.partition.tasks() for rows in self.partition.blocks(*task))
             with closing(self.in_order(self.read, ((r,) for r in rows))) as read:
                 for blocks in read:
-                    self.update(totals, blocks)
-            return self.finish(totals)
-        tasks = self.partition.tasks(self.partial_nbytes)
+                    self.update(running, blocks)
+            return self.finish(running)
+        groups = self.partition.groups(self.partial_nbytes)
         if self.reader.at_hand and all(r.is_final for request in self.requests for r in request.reductions):
-            tasks = [(0, self.partition.n_rows)] if tasks else []  # values have their places, whatever a task is
-        with closing(self.in_order(self.task, tasks)) as results:
-            first = next(results, None)
-            totals = self.partials() if first is None else first
-            for partials in results:
-                totals = self.merge(totals, partials)
-        return totals
+            groups = [[(0, self.partition.n_rows)]] if groups else []  # values have their places, whatever a task is
+        totals: Partials | None = None
+        with closing(self.in_order(self.task, (task for group in groups for task in group))) as results:
+            for group in groups:
+                found = self.merged(islice(results, len(group)))
+                totals = found if totals is None else self.merge(totals, found)
+        return self.partials() if totals is None else totals
 
     def in_order(self, function: Callable[..., T], calls: Iterable[tuple[object, ...]]) -> Generator[T]:
         """Run calls on the threads and yield their results in order."""
@@ -308,7 +350,7 @@ def _by_columns(requests: Sequence[Request], policy: CachePolicy) -> tuple[Pass,
     """Go through the columns of a column-compressed source, some at a time, and join what comes out."""
     (request,) = requests
     for reduction in request.reductions:
-        reduction.prepare(request.matrix)  # refuses what will not fit in the end
+        reduction.check_room(request.matrix)  # for all columns
     n_blocks = largest = 0
     parts = []
     for part in column_parts(request.matrix, COLUMN_ENTRIES):
@@ -320,7 +362,16 @@ def _by_columns(requests: Sequence[Request], policy: CachePolicy) -> tuple[Pass,
 
 
 class LocalExecutor:
-    """Makes passes in this process: on threads, or on the device of the settings."""
+    """Makes passes in this process: on threads, or on the device of the settings.
+
+    Parameters
+    ----------
+    why_here
+        Why it is not another engine that makes them, as a phrase; empty where there is none.
+    """
+
+    def __init__(self, why_here: str = "") -> None:
+        self._why_here = why_here
 
     def run(self, step: Step) -> Results:
         """Make a pass."""
@@ -343,6 +394,7 @@ class LocalExecutor:
             if any(reduction.uses_blas for reduction in reductions):
                 stack.enter_context(one_blas_thread())
             this, results = (_by_columns if gene_major else _in_one_go)(requests, CachePolicy(step.cache, step.reuse))
+        this.why_not_on_device = self._why_here or this.why_not_on_device
         _take_note(this, requests, lead.source.bytes_read - bytes_before, time.perf_counter() - started)
         for request in requests:
             report_zero_rows(request.matrix)

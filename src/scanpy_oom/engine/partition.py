@@ -10,19 +10,23 @@ import numpy as np
 from .budget import LARGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from ..matrix.selection import Selection
     from .reader import Reader
 
-__all__ = ["Partition", "Rows"]
+__all__ = ["Partition", "Rows", "in_source_order"]
 
 N_TASKS, N_LARGE_TASKS = 64, 16
 """Tasks of a pass, and of one whose partial results are large: each has one to be filled and merged."""
 
 SMALLEST_TASK = 256
+
+GROUP, LARGE_GROUP = 8, 4
+"""Tasks of a group, whose results are merged with each other before they are merged with those of other groups: so
+another machine can merge those of a group, and sums are rounded as they are on one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,19 @@ class Rows:
     source_rows: NDArray[np.intp]
 
 
+def in_source_order(selection: Selection) -> NDArray[np.intp] | None:
+    """Return the rows of the source that a selection shows, not decreasing; None for all."""
+    rows = selection.rows
+    return rows if rows is None or (np.diff(rows) >= 0).all() else np.sort(rows)
+
+
 class Partition:
     """Tasks and blocks of a pass over the rows of a selection.
 
-    A task is a run of rows whose length depends on their number and on what is computed: each fills a partial
-    result, and these are merged in order, so that results depend neither on the number of threads nor on the memory
-    limit. A block is a run of rows within a task that is small enough for memory.
+    A task is a run of rows whose length depends on their number and on what is computed. Each fills a partial result.
+    These are merged in order, first within groups of tasks and then group by group, so that results depend neither on
+    threads nor on workers nor on the memory limit. A block is a run of rows within a task that is small enough for
+    memory.
 
     Parameters
     ----------
@@ -69,10 +80,9 @@ class Partition:
         self.n_rows = selection.shape[0]
         self._reader = reader
         self._order: NDArray[np.intp] | None = None
-        self._sorted: NDArray[np.intp] | None = selection.rows
-        if selection.rows is not None and (np.diff(selection.rows) < 0).any():
+        self._sorted = in_source_order(selection)
+        if self._sorted is not selection.rows and selection.rows is not None:
             self._order = np.argsort(selection.rows, kind="stable")
-            self._sorted = selection.rows[self._order]
 
     @property
     def rows(self) -> NDArray[np.intp] | None:
@@ -84,10 +94,10 @@ class Partition:
         """True if a row comes more than once."""
         return self._sorted is not None and bool((np.diff(self._sorted) == 0).any())
 
-    def longest(self) -> int:
-        """Return the entries of the row that stores most."""
+    def longest(self, tasks: Iterable[tuple[int, int]] | None = None) -> int:
+        """Return the entries of the row that stores most, of all or of some tasks."""
         most = 0
-        for start, stop in self.tasks():
+        for start, stop in self.tasks() if tasks is None else tasks:
             rows = np.arange(start, stop, dtype=np.intp) if self._sorted is None else self._sorted[start:stop]
             most = max(most, int(self._reader.sizes(rows).max(initial=0)))
         return most
@@ -104,6 +114,12 @@ class Partition:
         step = max(SMALLEST_TASK, -(-self.n_rows // n_tasks))
         return [(start, min(start + step, self.n_rows)) for start in range(0, self.n_rows, step)]
 
+    def groups(self, partial_nbytes: int = 0) -> list[list[tuple[int, int]]]:
+        """Return the tasks of each group, as :meth:`tasks` has them."""
+        tasks = self.tasks(partial_nbytes)
+        size = GROUP if partial_nbytes < LARGE else LARGE_GROUP
+        return [tasks[k : k + size] for k in range(0, len(tasks), size)]
+
     def blocks(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield the blocks of the task from `start` to `stop`."""
         rows = np.arange(start, stop, dtype=np.intp) if self._sorted is None else self._sorted[start:stop]
@@ -115,11 +131,12 @@ class Partition:
             last = max(int(np.searchsorted(ends, done + self.entries, side="right")), first + 1)
             cut = int(cuts[np.searchsorted(cuts, last, side="right") - 1])
             last = cut if cut > first else last
-            positions: slice | NDArray[np.intp] = slice(start + first, start + last)
-            if self._order is not None:
-                positions = self._order[positions]
-            yield Rows(start + first, positions, rows[first:last])
+            yield Rows(start + first, self.positions(start + first, start + last), rows[first:last])
             first = last
+
+    def positions(self, start: int, stop: int) -> slice | NDArray[np.intp]:
+        """Return the positions in the matrix of rows that are sorted as in the source."""
+        return slice(start, stop) if self._order is None else self._order[start:stop]
 
     def _cuts(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return where blocks had best end, for nothing to be decoded twice; 0 and the number of rows among them."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+
     from ..matrix import OOMMatrix
     from ..storage.sources.base import CSRBlock
     from .array_implementation import AnyImplementation
@@ -36,6 +38,9 @@ class Reduction(ABC):
 
     by_columns: bool = False
     """True if results for parts of the columns can be joined."""
+
+    only_here: str = ""
+    """What of it must happen in the user's process, as a phrase; empty if other machines may compute it."""
 
     needs_columns: bool = False
     """True if it must be given a column-compressed matrix column by column."""
@@ -66,6 +71,15 @@ class Reduction(ABC):
         """
         return None
 
+    def check_room(self, matrix: OOMMatrix) -> None:  # noqa: B027 - most results are small
+        """Make sure that the result fits into memory; asked where it will be held, before :meth:`prepare`.
+
+        Raises
+        ------
+        MemoryBudgetExceeded
+            If it does not.
+        """
+
     @abstractmethod
     def prepare(self, matrix: OOMMatrix) -> None:
         """Learn the shape, complete the spec, and allocate what is written by row."""
@@ -94,6 +108,18 @@ class Reduction(ABC):
         """Return the result for all columns, from those for parts of them, where :attr:`by_columns` is set."""
         msg = f"{type(self).__name__} needs all columns at once."
         raise TypeError(msg)
+
+    def by_row(self) -> Sequence[np.ndarray]:
+        """Return the arrays that tasks write by row, rows along the first axis."""
+        return ()
+
+    def pack(self, partial: Any) -> Any:
+        """Return what of a partial result another machine needs to merge it; of what is written by row, nothing."""
+        return partial
+
+    def unpack(self, packed: Any) -> Any:
+        """Return the partial result of what :meth:`pack` has made of one, maybe elsewhere."""
+        return packed
 
     def partial_nbytes(self) -> int:
         """Bytes of one partial result."""

@@ -28,7 +28,6 @@ from .graph import (
     degrees,
     is_symmetric,
     subtract_from_panel,
-    unpaired_entries,
     weighted_panel_sums,
 )
 from .layout import move_vertices, move_vertices_in_plane
@@ -129,6 +128,5 @@ __all__ = [
     "umap_weights",
     "unit_rows",
     "unpack_symmetric",
-    "unpaired_entries",
     "weighted_panel_sums",
 ]

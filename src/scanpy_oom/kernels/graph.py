@@ -23,39 +23,11 @@ __all__ = [
     "degrees",
     "is_symmetric",
     "subtract_from_panel",
-    "unpaired_entries",
     "weighted_panel_sums",
 ]
 
 PANEL = 8
 """Vectors that are multiplied together: so many numbers in single precision are what processors add at once."""
-
-
-@nb.njit(nogil=True, cache=True)
-def unpaired_entries(graph: Graph, first: int, last: int, tolerance: float) -> tuple[int, int]:
-    """Compare entries of some rows with their mirror images.
-
-    Returns
-    -------
-    How many entries beyond the diagonal have none, or one that differs by more than a part of them; how many entries
-    there are beyond the diagonal, less those before it. Both are 0 in all rows together if a graph is symmetric.
-    """
-    indptr, indices, weights = graph
-    unpaired, beyond = 0, 0
-    for i in range(first, last):
-        for p in range(indptr[i], indptr[i + 1]):
-            j = indices[p]
-            if j <= i:
-                beyond -= j < i
-                continue
-            beyond += 1
-            for q in range(indptr[j], indptr[j + 1]):
-                if indices[q] == i:
-                    unpaired += abs(weights[q] - weights[p]) > tolerance * abs(weights[p])
-                    break
-            else:
-                unpaired += 1
-    return unpaired, beyond
 
 
 @nb.njit(nogil=True, cache=True)
@@ -67,10 +39,11 @@ def _root(parents: NDArray[np.int32], i: int) -> int:
 
 
 @nb.njit(nogil=True, cache=True)
-def is_symmetric(graph: Graph) -> bool:
-    """Return whether each entry is that of its mirror image; rows must be in the order of columns, each of these once.
+def is_symmetric(graph: Graph, tolerance: float) -> bool:
+    """Return whether each entry above the diagonal differs from its mirror image by no more than a part of it.
 
-    Rows are met in order, so that the mirror image of an entry is the next one of its row.
+    Rows must be in the order of columns, each of these once. They are met in order, so that the mirror image of an
+    entry is the next one of its row.
     """
     indptr, indices, weights = graph
     following = indptr[:-1].copy()
@@ -78,7 +51,9 @@ def is_symmetric(graph: Graph) -> bool:
         for p in range(indptr[i], indptr[i + 1]):
             j = indices[p]
             q = following[j]
-            if q == indptr[j + 1] or indices[q] != i or weights[q] != weights[p]:
+            if q == indptr[j + 1] or indices[q] != i:
+                return False
+            if i < j and abs(weights[q] - weights[p]) > tolerance * abs(weights[p]):
                 return False
             following[j] += 1
     return True

@@ -50,13 +50,18 @@ def shuffle_vertices(order: Whole, state: np.uint64) -> np.uint64:
 
 
 @nb.njit(nogil=True, cache=True, inline="always")
-def _add_edges_to_clusters(graph: Graph, v: int, labels: Whole, weights_to: Real, near: Whole) -> int:
-    """Add up the weights from a vertex to each cluster, and return how many clusters that are."""
+def _add_edges(graph: Graph, v: int, within: Whole | None, labels: Whole, weights_to: Real, near: Whole) -> int:
+    """Add up the weights from a vertex to each cluster, within its own of `within`; return how many clusters it meets.
+
+    Where `within` is `None`, compiled code has no trace of it.
+    """
     indptr, indices, weights = graph
     n_near = 0
     for p in range(indptr[v], indptr[v + 1]):
         u = np.uint64(indices[p])
         if u == np.uint64(v):
+            continue
+        if within is not None and within[u] != within[v]:
             continue
         c = labels[u]
         if weights_to[c] == 0.0:
@@ -129,7 +134,7 @@ def move_to_clusters(graph: Graph, sizes: Real, resolution: float, labels: Whole
             totals[own] = 0.0  # whatever rounding has left
             empty[n_empty] = own
             n_empty += 1
-        n_near = _add_edges_to_clusters(graph, v, labels, weights_to, near)
+        n_near = _add_edges(graph, v, None, labels, weights_to, near)
         best = _best_of(near, n_near, weights_to, totals, sizes[v] * resolution, own)
         if best < 0:
             best = empty[n_empty - 1]
@@ -254,7 +259,7 @@ def refine_clusters(
         for v in members[starts[c] : starts[c + 1]]:
             if not is_alone[v] or outward[v] < resolution * sizes[v] * (whole - sizes[v]):
                 continue
-            n_near = _add_edges_within(graph, v, labels, parts, weights_to, near)
+            n_near = _add_edges(graph, v, labels, parts, weights_to, near)
             n_parts = 0
             for k in range(n_near):
                 part = near[k]
@@ -278,23 +283,6 @@ def refine_clusters(
                 if u != np.uint64(v) and labels[u] == c:
                     outward[chosen] += -weights[p] if parts[u] == chosen else weights[p]
     return parts, state
-
-
-@nb.njit(nogil=True, cache=True, inline="always")
-def _add_edges_within(graph: Graph, v: int, labels: Whole, parts: Whole, weights_to: Real, near: Whole) -> int:
-    """Add up the weights from a vertex to each part of its cluster, and return how many parts that are."""
-    indptr, indices, weights = graph
-    n_near = 0
-    for p in range(indptr[v], indptr[v + 1]):
-        u = np.uint64(indices[p])
-        if u == np.uint64(v) or labels[u] != labels[v]:
-            continue
-        part = parts[u]
-        if weights_to[part] == 0.0:
-            near[n_near] = part
-            n_near += 1
-        weights_to[part] += weights[p]
-    return n_near
 
 
 @nb.njit(nogil=True, cache=True)

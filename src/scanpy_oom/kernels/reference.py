@@ -38,7 +38,6 @@ __all__ = [
     "sort_columns",
     "subtract_columns",
     "top_row_sums",
-    "unpaired_entries",
     "uses",
 ]
 
@@ -223,18 +222,11 @@ def connected_components(adjacency: sparse.coo_matrix, least: float) -> tuple[in
     return sparse.csgraph.connected_components(sparse.csr_matrix(entries, shape=adjacency.shape), directed=False)
 
 
-def unpaired_entries(
-    stored: NDArray[np.bool_], weights: NDArray[np.floating], rows: slice, tolerance: float
-) -> tuple[int, int]:
-    """Entries above the diagonal without a mirror image of nearly their weight; those above less those below it."""
-    alike = stored.T & (abs(weights.T - weights) <= tolerance * abs(weights))
-    above, below = np.triu(stored, 1)[rows], np.tril(stored, -1)[rows]
-    return int((above & ~alike[rows]).sum()), int(above.sum()) - int(below.sum())
-
-
-def is_symmetric(stored: NDArray[np.bool_], weights: NDArray[np.floating]) -> bool:
-    """Whether stored values are those of the transposed matrix, at the same places."""
-    return np.array_equal(stored, stored.T) and np.array_equal(weights[stored], weights.T[stored])
+def is_symmetric(stored: NDArray[np.bool_], weights: NDArray[np.floating], tolerance: float) -> bool:
+    """Whether the same entries are stored of the transposed matrix, each nearly of the weight above the diagonal."""
+    pairs = np.triu(stored, 1)
+    alike = abs(weights.T - weights) <= tolerance * abs(weights)
+    return np.array_equal(stored, stored.T) and bool(alike[pairs].all())
 
 
 def degrees(weights: NDArray[np.floating], least: float) -> NDArray[np.float64]:

@@ -122,7 +122,10 @@ class OOMAccessor:
         if function is not None:
             return importlib.import_module(_PLANNER).explain(self._adata, function, args, arguments)
         if args or arguments:
-            msg = f"Arguments {[*args, *arguments]} are given, and no function: `adata.oom.explain('pca', n_comps=30)`."
+            msg = (
+                f"Arguments {[*args, *arguments]} are given, but no function. "
+                "Name the function first: `adata.oom.explain('pca', n_comps=30)`."
+            )
             raise TypeError(msg)
         return self._text([explained(matrix, slot) for slot, matrix in self._matrices()])
 

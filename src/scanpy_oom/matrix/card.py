@@ -46,6 +46,10 @@ class Card:
         return f"<div><b>{html.escape(self.title)}</b>{table}</div>"
 
 
+_FEW = 16
+"""Rows or columns that are read first, to be printed."""
+
+
 class _Printed:
     """A sparse matrix, as far as SciPy's ``__str__`` looks at it: its first and last stored values.
 
@@ -73,12 +77,19 @@ class _Printed:
         n = self._matrix.shape[1 if self._matrix.format == "csc" else 0]
         if self.nnz <= self.maxprint:
             return self._part(0, n)
-        offsets = self._matrix.indptr
-        stop = int(np.searchsorted(offsets, self.maxprint))
-        start = int(np.searchsorted(offsets, self.nnz - self.maxprint, side="right")) - 1
-        first, last = self._part(0, stop), self._part(start, n)
+        first, last = (self._enough(n, from_end=from_end) for from_end in (False, True))
         places = [np.concatenate(both) for both in zip(first.coords, last.coords, strict=True)]
         return sparse.coo_matrix((np.concatenate([first.data, last.data]), places), shape=self._matrix.shape)
+
+    def _enough(self, n: int, *, from_end: bool) -> sparse.coo_matrix:
+        """Return the first or the last rows or columns, of `n`, that store as many values as are printed."""
+        size = _FEW
+        while True:
+            some = (max(n - size, 0), n) if from_end else (0, min(size, n))
+            part = self._part(*some)
+            if part.nnz >= self.maxprint or size >= n:
+                return part
+            size *= 4
 
     def _part(self, start: int, stop: int) -> sparse.coo_matrix:
         """Return stored values of some rows, or of some columns where it is held by columns, at their places."""

@@ -99,6 +99,7 @@ def values_of_rows(
     if raw is None:
         return None
     n = matrix.shape[0]
+    reduction.check_room(matrix)
     reduction.prepare(matrix)
     partial: Any = reduction.partial()
     reader = BlockReader(matrix)

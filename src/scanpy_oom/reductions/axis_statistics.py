@@ -14,7 +14,7 @@ from ..memory.ledger import ACCOUNTANT
 from .column_sums import ArrayColumnSums, ColumnSums, squares_are_single
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -74,6 +74,15 @@ class AxisStatistics(Reduction):
         axis_statistics(block.indptr, block.indices, block.values, columns.single, found, columns.moments[0])
         for k, out in enumerate(partial.rows):
             out[block.positions] = found[:, k]
+
+    def by_row(self) -> Sequence[np.ndarray]:
+        return self._rows
+
+    def pack(self, partial: AxisSums) -> ColumnSums:
+        return partial.columns
+
+    def unpack(self, packed: ColumnSums) -> AxisSums:
+        return AxisSums(self._rows, packed)
 
     def merge(self, total: AxisSums, partial: AxisSums) -> AxisSums:
         total.columns.add(partial.columns)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from ..engine.reduction import Reduction
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
 __all__ = ["ByRow"]
@@ -19,6 +21,15 @@ class ByRow(Reduction):
     """The array, which `prepare` allocates."""
 
     def partial(self) -> np.ndarray:
+        return self.out
+
+    def by_row(self) -> Sequence[np.ndarray]:
+        return (self.out,)
+
+    def pack(self, partial: np.ndarray) -> None:
+        return None
+
+    def unpack(self, packed: None) -> np.ndarray:
         return self.out
 
     def merge(self, total: np.ndarray, partial: np.ndarray) -> np.ndarray:

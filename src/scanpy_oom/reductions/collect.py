@@ -13,6 +13,7 @@ from ..memory.ledger import ACCOUNTANT
 from ..settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TypeAlias
 
     from numpy.typing import NDArray
@@ -46,9 +47,11 @@ class CollectDense(Reduction):
         self._what = what
         self._order: Literal["C", "F"] = order
 
-    def prepare(self, matrix: OOMMatrix) -> None:
+    def check_room(self, matrix: OOMMatrix) -> None:
         n_rows, n_columns = matrix.shape
         require(n_rows * n_columns * matrix.dtype.itemsize, f"{self._what} on {matrix!r}", _ADVICE)
+
+    def prepare(self, matrix: OOMMatrix) -> None:
         self._out = np.zeros(matrix.shape, dtype=matrix.dtype_in_memory, order=self._order)
 
     def partial(self) -> None:
@@ -68,6 +71,9 @@ class CollectDense(Reduction):
         """Put the columns side by side."""
         return results[0] if len(results) == 1 else np.hstack(results)
 
+    def by_row(self) -> Sequence[np.ndarray]:
+        return (self._out,)
+
     def result(self, total: None) -> np.ndarray:
         ACCOUNTANT.hold(self._out, "results", self._out.nbytes)
         return self._out
@@ -85,8 +91,10 @@ class CollectSparse(Reduction):
     def __init__(self, what: str) -> None:
         self._what = what
 
-    def prepare(self, matrix: OOMMatrix) -> None:
+    def check_room(self, matrix: OOMMatrix) -> None:
         require(matrix.nbytes_in_memory, f"{self._what} on {matrix!r}", _ADVICE)
+
+    def prepare(self, matrix: OOMMatrix) -> None:
         columns = matrix.selection.columns
         self._sorts = columns is not None and bool((np.diff(columns) < 0).any())
         # SciPy holds no half precision: of an array that is transposed, say
@@ -122,6 +130,9 @@ class CollectSparse(Reduction):
     def join(self, results: list[sparse.csr_matrix]) -> sparse.csr_matrix:
         """Put the columns side by side."""
         return results[0] if len(results) == 1 else sparse.csr_matrix(sparse.hstack(results, format="csr"))
+
+    def by_row(self) -> Sequence[np.ndarray]:
+        return (self._lengths,)
 
     def result(self, total: list[Piece]) -> sparse.csr_matrix:
         indptr = np.zeros(self._lengths.size + 1, dtype=np.int64)
@@ -168,6 +179,9 @@ class SparseProduct(CollectSparse):
     def __init__(self, factors: sparse.csr_matrix) -> None:
         super().__init__("A product with a sparse matrix")
         self._factors = factors
+
+    def check_room(self, matrix: OOMMatrix) -> None:
+        """Nothing: how much the product holds is known once it is made."""
 
     def prepare(self, matrix: OOMMatrix) -> None:
         self._sorts = True

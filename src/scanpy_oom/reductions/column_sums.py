@@ -82,7 +82,7 @@ class ColumnSums:
 class ArrayColumnSums(SummedImplementation[S, P]):
     """Array implementation of :class:`ColumnSums`; a last place takes what is in no group."""
 
-    copies = 3
+    copies = 4
 
     columns: ColumnSums
     """Those on the host, to be set before it begins."""

@@ -41,14 +41,9 @@ class _PartialGram:
 
     __slots__ = ("_group", "_n_rows", "_waiting", "gram")
 
-    def __init__(self, n_columns: int, spare: list[NDArray[np.float64]]) -> None:
+    def __init__(self, n_columns: int, gram: NDArray[np.float64]) -> None:
         self._group = _group(n_columns)
-        try:
-            self.gram = spare.pop()  # in one step, whatever other threads do
-        except IndexError:
-            self.gram = mapped_zeros((n_columns * (n_columns + 1) // 2,))
-        else:
-            self.gram[:] = 0
+        self.gram = gram
         self._waiting: list[sparse.csr_matrix] = []
         self._n_rows = 0
 
@@ -95,7 +90,13 @@ class Gram(Reduction):
         self._spare: list[NDArray[np.float64]] = []  # of partial results that were merged: new pages take a while
 
     def partial(self) -> _PartialGram:
-        return _PartialGram(self._n_columns, self._spare)
+        try:
+            gram = self._spare.pop()  # in one step, whatever other threads do
+        except IndexError:
+            gram = mapped_zeros((self._n_columns * (self._n_columns + 1) // 2,))
+        else:
+            gram[:] = 0
+        return _PartialGram(self._n_columns, gram)
 
     def partial_nbytes(self) -> int:
         return 4 * self._n_columns * (self._n_columns + 1)
@@ -112,6 +113,12 @@ class Gram(Reduction):
         """Add the rows that still wait."""
         partial.flush()
         return partial
+
+    def pack(self, partial: _PartialGram) -> NDArray[np.float64]:
+        return partial.gram
+
+    def unpack(self, packed: NDArray[np.float64]) -> _PartialGram:
+        return _PartialGram(self._n_columns, packed)
 
     def merge(self, total: _PartialGram, partial: _PartialGram) -> _PartialGram:
         total.gram += partial.gram
@@ -247,7 +254,7 @@ class GramProduct(Summed):
 class ArrayGramProduct(ArraySums[GramProductSpec]):
     """Array implementation of :class:`GramProduct`."""
 
-    copies = 3
+    copies = 4
 
     def begin(self, host: NDArray[np.generic]) -> None:
         self.dense, self.constant = (self.xp.asarray(x) for x in (self.spec.dense, self.spec.offset @ self.spec.dense))

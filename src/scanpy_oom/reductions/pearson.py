@@ -148,7 +148,7 @@ class ArrayPearsonVariances(SummedImplementation[PearsonModel, "NDArray[np.float
     """Array implementation of :class:`PearsonVariances`."""
 
     takes_fill_values = False
-    copies = 4
+    copies = 5
 
     def sums_shape(self) -> tuple[int, ...]:
         return 2, self.spec.gene_sums.size + 1  # a last place for what is zero

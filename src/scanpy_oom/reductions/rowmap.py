@@ -58,6 +58,7 @@ class MapRows(ByRow):
     """
 
     in_order = True
+    only_here = "a function that is called in this process"
 
     def __init__(
         self, function: Callable[[Rows], np.ndarray], shape: tuple[int, ...] = (), dtype: DTypeLike = np.float64

@@ -13,6 +13,8 @@ from ..kernels import masked_row_sums, top_row_sums
 from .by_row import ByRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from ..engine.block import Block
@@ -171,6 +173,9 @@ def _by_row(ufunc: np.ufunc, block: Block, values: NDArray[np.float64], empty: f
 
 class RowExtrema(ByRow):
     """Smallest and largest value of each row, `(2, n_rows)`, zeros that are not stored included."""
+
+    def by_row(self) -> Sequence[np.ndarray]:
+        return tuple(self.out)
 
     def prepare(self, matrix: OOMMatrix) -> None:
         self.out = np.zeros((2, matrix.shape[0]))

@@ -58,6 +58,7 @@ class Write(Reduction):
 
     in_order = True
     is_final = True
+    only_here = "writing a file"
 
     def __init__(self, parent: h5py.Group | zarr.Group, name: str, dataset_kwargs: Mapping[str, object]) -> None:
         self._target = (parent, name)
@@ -147,6 +148,7 @@ class WriteColumns(Reduction):
 
     by_columns = needs_columns = True
     is_final = True
+    only_here = "writing a file"
 
     def __init__(
         self, parent: h5py.Group | zarr.Group, name: str, dataset_kwargs: Mapping[str, object], matrix: OOMMatrix
@@ -157,6 +159,7 @@ class WriteColumns(Reduction):
 
     def prepare(self, matrix: OOMMatrix) -> None:
         if not matrix.source.supports_columns:  # some of the columns, in memory
+            self._collect.check_room(matrix)
             self._collect.prepare(matrix)
 
     def partial(self) -> list[Piece]:

@@ -78,7 +78,7 @@ def test_compressed_columns_that_are_not_known_by_their_shape_are_refused(tmp_pa
     adata = annotated(counts(N_OBS, N_VARS).tocsc())
     adata.layers["other"] = adata.X * 2
     data = anndataoom.read(written(tmp_path, adata))
-    with pytest.raises(ValueError, match="Which of the 2 column-compressed matrices"):
+    with pytest.raises(ValueError, match="holds 2 CSC matrices of the same shape"):
         scanpy_oom.from_anndataoom(data)
 
 

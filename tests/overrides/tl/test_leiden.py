@@ -15,6 +15,8 @@ import scanpy_oom
 from scanpy_oom import UnsupportedOutOfMemory, settings
 from scanpy_oom._scanpy import SCANPY_1_12, SCANPY_1_13
 
+from ...comparison import assert_same_log
+
 IGRAPH = {"flavor": "igraph", "directed": False, "n_iterations": 2}
 SEED = "rng" if SCANPY_1_13 else "random_state"
 
@@ -194,6 +196,42 @@ def test_what_is_not_covered_is_scanpy_s_and_the_report_says_so(made, arguments,
     assert_alike(found, expected)
 
 
+@pytest.mark.parametrize("arguments, _said", NOT_COVERED.values(), ids=NOT_COVERED)
+def test_a_call_that_is_left_to_scanpy_is_logged_once(made, arguments, _said):
+    arguments = {"n_iterations": 2, **arguments()}
+    memory = made.copy()
+    logged = assert_same_log(lambda a: (theirs if a is memory else ours)(a, **arguments), memory, made.copy())
+    assert logged.count("running Leiden clustering") == 1
+
+
+def warnings_of(graph, adata, **arguments):
+    settings.graph = graph
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sc.tl.leiden(adata, n_iterations=2, **arguments)
+    return [(one.category, str(one.message), one.filename) for one in caught]
+
+
+@pytest.mark.skipif(not SCANPY_1_12, reason="a warning of scanpy 1.12")
+@pytest.mark.parametrize("served", [True, False])
+def test_leidenalg_by_name_is_warned_of_once_as_scanpy_does(made, served):
+    arguments = {"flavor": "leidenalg"} if served else {"flavor": "leidenalg", "obsp": "distances"}
+    expected = warnings_of("scanpy", made.copy(), **arguments)
+    assert [(category, file) for category, _, file in expected] == [(UserWarning, __file__)]
+    assert warnings_of("fast", made.copy(), **arguments) == expected
+    assert warnings_of("fast", made.copy(), flavor="igraph", directed=False) == []
+
+
+@pytest.mark.skipif(not SCANPY_1_12, reason="a warning of scanpy 1.12")
+def test_leidenalg_by_name_changes_nothing_where_warnings_are_errors(made):
+    settings.graph, adata = "fast", made.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        with pytest.raises(UserWarning, match="faster"):
+            sc.tl.leiden(adata, flavor="leidenalg")
+    assert list(adata.obs) == list(made.obs)
+
+
 WRONG = {
     "flavor": {"flavor": "louvain"},
     "directions": {"flavor": "igraph", "directed": True},
@@ -295,11 +333,29 @@ def test_several_resolutions_draw_one_after_the_other_from_one_generator(made):
 
 def test_resolutions_that_cannot_be_meant_are_refused(made):
     adata = made.copy()
-    with pytest.raises(ValueError, match="must differ"):
+    with pytest.raises(ValueError, match=r"must differ.*\[1, 1\]: pass each once"):
         scanpy_oom.tl.leiden_resolutions(adata, [1, 1])
-    with pytest.raises(ValueError, match="must be numbers, not None"):
+    with pytest.raises(ValueError, match=r"must be numbers, not None: pass a list like \[0.5, 1.0\]"):
         scanpy_oom.tl.leiden_resolutions(adata, [1, None])
-    with pytest.raises(UnsupportedOutOfMemory, match="`weights` is given"):
-        scanpy_oom.tl.leiden_resolutions(adata, [1], weights="weight")
     assert scanpy_oom.tl.leiden_resolutions(adata, []) is None
+    assert list(adata.obs) == list(made.obs)
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ({"weights": "weight"}, "`weights` is given, which is none of beta, initial_membership, node_weights, object"),
+        ({"flavor": "igraph"}, "`flavor` is given, which is none of"),
+        ({"n_iterations": 2.5}, "`n_iterations=2.5` is no whole number"),
+        ({"beta": 0}, "`beta=0` is no positive number"),
+        ({"objective_function": "none"}, "`objective_function='none'` is neither 'modularity' nor 'CPM'"),
+        ({"adjacency": -np.eye(400)}, "the graph has weights that are not positive"),
+    ],
+)
+def test_what_several_resolutions_do_not_cover_is_said_with_a_way_out(made, arguments, said):
+    adata = made.copy()
+    with pytest.raises(UnsupportedOutOfMemory) as caught:
+        scanpy_oom.tl.leiden_resolutions(adata, [1], **arguments)
+    assert str(caught.value).startswith(said)
+    assert "call sc.tl.leiden with flavor='igraph' and directed=False for each resolution" in str(caught.value)
     assert list(adata.obs) == list(made.obs)

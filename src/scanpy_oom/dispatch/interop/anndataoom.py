@@ -142,8 +142,8 @@ def _raw(data: AnnDataOOM, matrix: Callable[[str, object], OOMMatrix]) -> dict[s
     x = matrix("raw.X", raw.X)
     if x.shape[0] != data.n_obs:
         msg = (
-            f"raw of the AnnDataOOM has {x.shape[0]} rows and the object {data.n_obs}, since anndataoom leaves raw "
-            "behind where rows are removed in place. Set `raw` anew, or to None."
+            f"raw of the AnnDataOOM has {x.shape[0]} rows and the object {data.n_obs}. anndataoom does not change raw "
+            "when it removes rows in place. Set `raw` again, or set it to None."
         )
         raise ValueError(msg)
     return {"X": x, "var": raw.var.copy(), "varm": dict(raw.varm)}

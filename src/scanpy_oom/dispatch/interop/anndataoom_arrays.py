@@ -93,7 +93,7 @@ def _converted(array: BackedArray, path: Path | None) -> OOMMatrix:
             return _by_rows(array)
     matrix = _stored(array, path) if kind is BackedArray else _by_rows(array)
     if matrix.shape != tuple(array.shape):
-        msg = f"A {kind.__name__} of shape {array.shape} shows a matrix of shape {matrix.shape}."
+        msg = f"A {kind.__name__} has the shape {array.shape}, and its matrix in the file has {matrix.shape}."
         raise ValueError(msg)
     return matrix
 
@@ -169,8 +169,8 @@ def _of_file(array: BackedArray, element: object, path: Path | None) -> Source |
         if len(found) == 1:
             return found[0]
         msg = (
-            f"Which of the {len(found)} column-compressed matrices of this shape in {path} an AnnDataOOM shows cannot "
-            "be told without reading all of it. Open the file with `scanpy_oom.read_h5ad` instead."
+            f"{path} holds {len(found)} CSC matrices of the same shape, and an AnnDataOOM does not say which one it "
+            "shows. Open the file with `scanpy_oom.read_h5ad` instead."
         )
         raise ValueError(msg)
     return None if path is None else find_matrix(path, RowsSource(array, "AnnDataOOM"))

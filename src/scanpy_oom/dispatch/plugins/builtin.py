@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Literal
 
+from ...errors import OOMError
 from ...messages import warn_user
 from ...storage.hdf5.read import read_h5ad
 from ..registry import BUILTIN
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from ...engine.compute import Executor
     from ...storage.sources.base import Source
     from ..registry import Override
 
@@ -28,6 +31,20 @@ def scanpy_oom_read(path: Path, wrap: Callable[[Source], object], format: Litera
 
         return read_zarr(path, wrap)
     return read_h5ad(path, wrap, warn_user)
+
+
+@hookimpl
+def scanpy_oom_engine(engine: object) -> Executor | None:
+    if not isinstance(engine, str) and "distributed" not in sys.modules:  # of which it would be a client
+        return None
+    try:
+        from ...engine.cluster.executor import executor_of
+    except ModuleNotFoundError as error:
+        if error.name not in {"dask", "distributed", "cloudpickle"}:
+            raise
+        msg = f"The engine {engine!r} needs Dask: `pip install 'scanpy-oom[dask]'`."
+        raise OOMError(msg) from error
+    return executor_of(engine)
 
 
 @hookimpl

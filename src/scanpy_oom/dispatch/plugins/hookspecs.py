@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from ...engine.compute import Executor
     from ...storage.sources.base import Source
     from ..registry import Override
 
@@ -108,6 +109,21 @@ def scanpy_oom_read(path: Path, wrap: Callable[[Source], object], format: Litera
     Returns
     -------
     The AnnData, or `None` if this is not the plugin's format.
+    """
+
+
+@hookspec(firstresult=True)
+def scanpy_oom_engine(engine: object) -> Executor | None:
+    """Return what makes passes on an engine.
+
+    Parameters
+    ----------
+    engine
+        Value of ``scanpy_oom.settings.engine``, or of the argument of :func:`scanpy_oom.engine`.
+
+    Returns
+    -------
+    The executor, or `None` if this is not the plugin's engine.
     """
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from ...engine.choice import find_executors_with
 from ...messages import warn_user
 from . import builtin, hookspecs
 from .hookspecs import GROUP
@@ -101,3 +102,6 @@ def observe(call: DispatchedCall) -> None:
     except Exception as error:  # noqa: BLE001
         msg = f"A scanpy-oom observer failed after {call.function}: {type(error).__name__}: {error}"
         warn_user(msg, RuntimeWarning)
+
+
+find_executors_with(lambda engine: plugin_manager().hook.scanpy_oom_engine(engine=engine))

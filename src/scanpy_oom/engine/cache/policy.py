@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -98,6 +98,26 @@ def keeps_columns(matrix: OOMMatrix, reader: Reader) -> bool:
         return False
     few = shown.size <= min(FEW, matrix.source.shape[1] // 2) and not matrix.selection.repeats_columns
     return few and matrix.nbytes_in_memory <= room()
+
+
+class Keeper(Protocol):
+    """Keeps something of what a pass fetches, for later passes. Threads may add blocks at once."""
+
+    @property
+    def takes_all_columns(self) -> bool:
+        """True if it keeps all columns that are fetched, not only those that are shown."""
+
+    def fetched(self, rows: Rows, raw: CSRBlock) -> None:
+        """Take what was fetched of some rows."""
+
+    def shown(self, rows: Rows, choice: ColumnChoice, shown: CSRBlock) -> None:
+        """Take what is shown of them."""
+
+    def finish(self) -> None:
+        """Leave what was kept, once all rows have come."""
+
+    def discard(self) -> None:
+        """Give the space back."""
 
 
 class CacheWriter:

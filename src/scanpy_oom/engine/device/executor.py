@@ -78,7 +78,7 @@ class _Packed:
     """Rows that were read, in pinned memory."""
 
     rows: Rows
-    task: int
+    task: tuple[int, int]
     stored: list[CSRBlock]
     operands: list[Operands]
 
@@ -168,9 +168,15 @@ class DevicePass(Pass):
             self.array_readers = [ArrayReader(request.matrix, self.on) for request in self.requests]
             for reduction, implementation in self._pairs():
                 implementation.begin(reduction.partial())
-        tasks = [(0, self.partition.n_rows)] if self.in_one_piece else self.partition.tasks(self.partial_nbytes)
-        calls = ((rows, k) for k, task in enumerate(tasks) for rows in self.partition.blocks(*task))
-        current = 0
+        whole = [[(0, self.partition.n_rows)]]
+        groups = whole if self.in_one_piece else self.partition.groups(self.partial_nbytes)
+        calls = (
+            (rows, (k, start))
+            for k, group in enumerate(groups)
+            for start, stop in group
+            for rows in self.partition.blocks(start, stop)
+        )
+        current = 0, 0
         with closing(self.in_order(self.pack, calls)) as packed:
             for one in packed:
                 self.end_tasks(current, one.task)
@@ -184,12 +190,14 @@ class DevicePass(Pass):
                 for request, row in zip(self.requests, self.implementations, strict=True)
             ]
 
-    def end_tasks(self, task: int, following: int) -> None:
-        """End a task, if another one follows."""
+    def end_tasks(self, task: tuple[int, int], following: tuple[int, int]) -> None:
+        """End a task if another one follows, and its group if that one is of another; both by group and first row."""
         if task != following:
             with self.on.working():
                 for _, implementation in self._pairs():
                     implementation.end_task()
+                    if task[0] != following[0]:
+                        implementation.end_group()
 
     def results(self, totals: Partials) -> Results:
         with self.on.working():
@@ -198,7 +206,7 @@ class DevicePass(Pass):
                 for request, row, ts in zip(self.requests, self.implementations, totals, strict=True)
             ]
 
-    def pack(self, rows: Rows, task: int) -> _Packed:
+    def pack(self, rows: Rows, task: tuple[int, int]) -> _Packed:
         """Read rows, and put what the device needs of them into pinned memory. Runs on the host's threads."""
         fetched = zip(self.fetch(rows), self.block_readers, strict=True)
         shown = [reader.completed(part, rows) for part, reader in fetched]

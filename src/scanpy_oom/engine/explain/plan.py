@@ -110,5 +110,6 @@ def of_no_rows(requests: Sequence[Request]) -> Results:
     """Return what requests give where there are no rows: results of the right shape, with which a plan goes on."""
     for request in requests:
         for reduction in request.reductions:
+            reduction.check_room(request.matrix)
             reduction.prepare(request.matrix)
     return [[reduction.result(reduction.partial()) for reduction in request.reductions] for request in requests]

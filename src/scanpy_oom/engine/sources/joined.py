@@ -150,7 +150,7 @@ class JoinedSource(Source):
         self.dtype = dtype
         self.format: Literal["csr", "csc", "dense"] = "dense" if kind is np.ndarray else "csr"
         self.holds_arrays = issubclass(kind, sparse.sparray)
-        sources, named = list(self._sources()), self.locations
+        sources, named = list(self.sources()), self.locations
         self.nbytes = sum(source.nbytes for source in sources)
         self.location = " + ".join(named[:_NAMED]) + (f" + {len(named) - _NAMED} more" if len(named) > _NAMED else "")
         self.path = next((source.path for source in sources if source.path is not None), None)
@@ -160,14 +160,14 @@ class JoinedSource(Source):
         self._readers: list[_PartReader] | None = None
         self._offsets: NDArray[np.int32] | NDArray[np.int64] | None = None
 
-    def _sources(self) -> Iterator[Source]:
+    def sources(self) -> Iterator[Source]:
         """Yield the source of each part, one that several parts share once."""
         yield from {id(part.matrix.source): part.matrix.source for part in self.parts}.values()
 
     @property
     def locations(self) -> tuple[str, ...]:
         """Where the parts are."""
-        return tuple(dict.fromkeys(location for source in self._sources() for location in source.locations))
+        return tuple(dict.fromkeys(location for source in self.sources() for location in source.locations))
 
     @property
     def is_slow(self) -> bool:
@@ -188,7 +188,7 @@ class JoinedSource(Source):
     @property
     def bytes_read(self) -> int:
         """Bytes fetched from the files so far."""
-        return sum(source.bytes_read for source in self._sources())
+        return sum(source.bytes_read for source in self.sources())
 
     def row_offsets(self) -> NDArray[np.int32] | NDArray[np.int64]:
         """Count the stored entries that precede each row, at most."""
@@ -242,12 +242,12 @@ class JoinedSource(Source):
 
     def check_open(self) -> None:
         """Raise ValueError if a file is closed, CorruptFileError if one is another."""
-        for source in self._sources():
+        for source in self.sources():
             source.check_open()
 
     def close(self) -> None:
         """Release the files of all parts."""
-        for source in self._sources():
+        for source in self.sources():
             source.close()
 
     def __getstate__(self) -> dict[str, object]:

@@ -152,6 +152,7 @@ class ScratchRows(Reduction):
     """Writes rows that were changed to scratch space; the result is a matrix."""
 
     is_final = True
+    only_here = "scratch space of this machine"
 
     _what: ClassVar[str]
     """What was done, for messages."""

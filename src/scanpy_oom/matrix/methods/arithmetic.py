@@ -101,7 +101,10 @@ class Arithmetic(Mixin):
         (target,) = kwargs.pop("out")
         matrix: OOMMatrix = target
         if not matrix.is_dense:
-            msg = f"np.{ufunc.__name__} cannot write to a sparse matrix, as SciPy. `X.data` holds the stored values."
+            msg = (
+                f"np.{ufunc.__name__} cannot write to a sparse matrix, just as with SciPy. "
+                "Write to `X.data`, which holds the stored values."
+            )
             raise TypeError(msg)
         if kwargs or method != "__call__":  # NumPy writes to some places alone
             held = [value.to_memory() if isinstance(value, Mixin) else value for value in inputs]

@@ -141,7 +141,7 @@ class CompressedArrays:
         """
         if self._data.chunks.unstored and not self._warned:
             self._warned = True
-            msg = f"{self.location}/data has chunks that are not stored: their values count as zeros, as Zarr has it"
+            msg = f"{self.location}/data lacks some chunks. Their values are read as zeros, as zarr reads them"
             warnings.warn(msg, UserWarning, stacklevel=2)
         chunks = self._indices.chunks
         if not chunks.unstored:
@@ -158,9 +158,10 @@ class CompressedArrays:
         nbytes = _ENTRY_NBYTES * n_entries
         if nbytes > _LARGE and nbytes > settings.memory_limit:
             msg = (
-                f"{self.location} stores {n_entries} entries from {runs.starts[0]} to {runs.stops[-1]} along its "
-                f"compressed axis, which take {format_bytes(nbytes)} when they are read; settings.memory_limit is "
-                f"{format_bytes(settings.memory_limit)}. Raise the limit, or read fewer at a time."
+                f"{self.location} stores {n_entries} values in rows {runs.starts[0]} to {runs.stops[-1] - 1} (columns, "
+                f"if the matrix is CSC), which take {format_bytes(nbytes)} when they are read. "
+                f"settings.memory_limit is {format_bytes(settings.memory_limit)}. "
+                "Raise the limit, or read fewer rows or columns at a time."
             )
             raise MemoryBudgetExceeded(msg)
 

@@ -90,7 +90,7 @@ class HDF5Array(ChunkedArray):
     def _fetch(self, origin: tuple[int, ...], n: int, offset: int) -> NDArray[np.uint8]:
         """Read the `n` bytes at `offset` of the file, where the chunk at `origin` is stored."""
         if offset + n > self.file.size:
-            reason = f"its {n} bytes are to be at byte {offset}, and the file ends at byte {self.file.size}"
+            reason = f"its {n} bytes should start at byte {offset}, but the file ends at byte {self.file.size}"
             raise self._damaged(origin, reason)
         return self.file.pread(n, offset)
 
@@ -116,7 +116,7 @@ class HDF5Array(ChunkedArray):
             index = self._grid_index([origin for origin, *_ in found])
             for (origin, address, size, mask), i in zip(found, zip(*index, strict=True), strict=True):
                 if size > 2 * self.chunk_nbytes + _OVERHEAD:  # no filter makes so much of a chunk
-                    raise self._damaged(origin, f"{size} bytes are stored for {self.chunk_nbytes}")
+                    raise self._damaged(origin, f"it has {size} bytes in the file, but {self.chunk_nbytes} in memory")
                 addresses[i], sizes[i], masks[i] = address, size, mask
         return _Table(addresses, sizes, masks)
 
@@ -129,7 +129,7 @@ class HDF5Array(ChunkedArray):
         misplaced = (starts % self.chunk_shape != 0) | (starts >= self.shape)
         if misplaced.any():
             at = origins[int(np.argmax(misplaced.any(axis=1)))]
-            raise self._damaged(at, f"chunks are of {self.chunk_shape} values, of {self.shape} in all")
+            raise self._damaged(at, f"no chunk of {self.chunk_shape} starts there in an array of {self.shape}")
         index = tuple((starts // self.chunk_shape).T)
         # by rows; an axis that may grow without limit may come before those to its left
         for axis in range(len(self.grid)):
@@ -139,7 +139,7 @@ class HDF5Array(ChunkedArray):
             if not backwards.any():
                 return index
         at = origins[int(np.argmax(backwards)) + 1]
-        raise self._damaged(at, "it is listed out of order")
+        raise self._damaged(at, "the index of chunks lists it in the wrong place")
 
 
 class ContiguousReader(HDF5Array):

@@ -196,10 +196,9 @@ class SourceFile(HDF5Container):
     def changed(self, before: Stamp | None = None) -> CorruptFileError:
         """Make the error that says that the file has another stamp than before."""
         before, now = before or self.stamp, self._current_stamp()
-        msg = (
-            f"{self.path} has changed since it was opened (it had {before.size} bytes, modified at {before.mtime} ns, "
-            f"and has {now.size}, modified at {now.mtime}). Read it again with read_h5ad."
-        )
+        sizes = f"its size went from {before.size} to {now.size} bytes"
+        how = sizes if now.size != before.size else "its modification time differs"
+        msg = f"{self.path} has changed since it was opened ({how}). Read it again with read_h5ad."
         return CorruptFileError(msg)
 
 
@@ -246,7 +245,8 @@ def _open(path: Path) -> int:
     if path.is_dir():
         msg = (
             f"{path} is a folder, not an h5ad file. "
-            "If it is a Zarr store, read it with anndata.read_zarr and write it as h5ad."
+            "If it is a Zarr store, open it with `anndata.read_zarr(path, backed='oom')`. "
+            "If you need an h5ad file, call `write_h5ad` on the result."
         )
         raise IsADirectoryError(msg)
     try:

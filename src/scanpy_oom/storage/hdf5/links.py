@@ -83,7 +83,7 @@ def _elsewhere(path: Path, h5: h5py.File) -> Iterator[tuple[str, str]]:
                 elif kind == h5py.h5l.TYPE_EXTERNAL:
                     yield full, os.fsdecode(group.links.get_val(name)[0])
                 elif kind != h5py.h5l.TYPE_SOFT:
-                    yield full, "a place that only the program knows that wrote it"
+                    yield full, "a place known only to the program that wrote the file"
 
 
 def _files_of(dataset: h5py.h5d.DatasetID) -> set[str]:

@@ -84,7 +84,7 @@ def _check_names(path: str | os.PathLike[str], group: h5py.Group, expected: dict
     for name, n in expected.items():
         if name in group and group[name].shape != (n,):
             msg = (
-                f"{path}: {group.name}/{name} has the shape {group[name].shape}, and the matrix has {n} of them. "
+                f"{path}: {group.name}/{name} has the shape {group[name].shape}; the matrix needs ({n},). "
                 "The file is damaged; fetch or write it again."
             )
             raise CorruptFileError(msg)

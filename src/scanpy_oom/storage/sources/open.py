@@ -31,7 +31,7 @@ def open_matrix(container: Container, name: str) -> Source:
     """
     with container.element(name) as element:
         if not is_streamable(element):
-            msg = f"{container.path}: {name} is no matrix of numbers, compressed by rows or columns or dense."
+            msg = f"{container.path}: {name} is no matrix of numbers in CSR, CSC or dense format."
             raise TypeError(msg)
         return make_source(container.holder(element), element)
 

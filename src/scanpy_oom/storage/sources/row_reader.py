@@ -168,5 +168,5 @@ class RowsSource(Source):
         self._rows = None
 
     def __reduce__(self) -> NoReturn:
-        msg = f"{self.location} is read by an object of this process. Write it to a file first (`adata.write_h5ad`)."
+        msg = f"{self.location} cannot be sent to another process. Write it to a file first (`adata.write_h5ad`)."
         raise TypeError(msg)

@@ -1,0 +1,77 @@
+"""The choice of the engine: who makes passes, by `settings.engine`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from ..settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .compute import Executor
+
+__all__ = ["chosen_engine", "chosen_executor", "engine", "find_executors_with"]
+
+THREADS = "threads"
+
+_own: ContextVar[object] = ContextVar("engine", default=None)
+_find: list[Callable[[object], Executor | None]] = []
+
+
+@contextmanager
+def engine(engine: object) -> Iterator[None]:
+    """Make passes on another engine for the time of a context, in this thread.
+
+    Parameters
+    ----------
+    engine
+        As :attr:`scanpy_oom.settings.engine <scanpy_oom.settings>` takes it: a :class:`dask.distributed.Client`, the
+        address of a scheduler, ``"dask"`` for the client of the moment, or ``"threads"``.
+
+    Examples
+    --------
+    >>> with scanpy_oom.engine(client):  # doctest: +SKIP
+    ...     sc.pp.pca(adata)
+    """
+    token = _own.set(engine)
+    try:
+        if _find:  # those who know engines are imported with the first matrix
+            chosen_executor()  # an error now, and not in the midst of the work
+        yield
+    finally:
+        _own.reset(token)
+
+
+def find_executors_with(find: Callable[[object], Executor | None]) -> None:
+    """Register what returns the executor of an engine, or None if it knows none."""
+    _find.insert(0, find)
+
+
+def chosen_engine() -> object:
+    """Return the engine of the context, or that of the settings."""
+    own = _own.get()
+    return settings.engine if own is None else own
+
+
+def chosen_executor() -> Executor | None:
+    """Return what makes passes on the engine of the moment; None for the threads of this process.
+
+    Raises
+    ------
+    ValueError
+        If nobody knows the engine.
+    """
+    chosen = chosen_engine()
+    if isinstance(chosen, str) and chosen == THREADS:
+        return None
+    for find in _find:
+        if (found := find(chosen)) is not None:
+            return found
+    msg = (
+        f"scanpy_oom.settings.engine is {chosen!r}, which is no engine. Take 'threads', a dask.distributed.Client, the "
+        "address of a Dask scheduler ('tcp://host:8786'), or 'dask' for the client of the moment."
+    )
+    raise ValueError(msg)

@@ -1,0 +1,311 @@
+"""The executor of a cluster: passes are cut into runs, handed to workers, and what they find is put together."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from contextlib import suppress
+from functools import reduce
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from distributed import as_completed
+from distributed.client import ClosedClientError
+from distributed.comm.core import CommClosedError
+from distributed.scheduler import KilledWorker
+
+from ...errors import OOMError
+from ...settings import settings
+from ..cache.columns import FEW
+from ..cache.policy import missing_totals
+from ..columnwise import goes_by_columns
+from ..executor import LocalExecutor, arrays_by_row, of_each
+from ..partition import Partition
+from ..reader import SourceReader
+from ..runtime import pass_log
+from ..runtime.empty_rows import report_zero_rows
+from ..runtime.progress import progress
+from .client import cluster_of, memory_limit, this_process
+from .payload import Payload, live_tokens, packed, pieces, token, uses_values_of_client
+from .plan import places, runs_of
+from .worker import Outcome, merge, partials_of, read_ahead, rows_of, work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from distributed import Future
+
+    from ..reduction import Reduction
+    from ..request import Partials, Request, Results, Step
+    from .client import Cluster
+    from .worker import Note, Run
+
+__all__ = ["ClusterExecutor", "executor_of", "reason_for_here"]
+
+
+def executor_of(engine: object) -> ClusterExecutor | None:
+    """Return what makes passes on an engine of Dask: a client, an address, or ``"dask"``; None if it is no such."""
+    cluster = cluster_of(engine)
+    return None if cluster is None else ClusterExecutor(cluster)
+
+
+def reason_for_here(requests: Sequence[Request]) -> str:
+    """Return why a pass is made in this process, as a phrase; nothing if workers can make it."""
+    lead = requests[0].matrix
+    if 0 in lead.shape:
+        return "a matrix without values"
+    if settings.device != "cpu":
+        return "the device of the settings"
+    if lead.transposed_of is not None:
+        return "a transposed matrix"
+    if uses_values_of_client(lead.source):
+        return "values that are in memory or scratch space of this process"
+    if lead.source.format == "csc" or goes_by_columns(requests):
+        return "a matrix that is stored by columns"
+    here = {reduction.only_here for request in requests for reduction in request.reductions} - {""}
+    if here:
+        return min(here)
+    columns = lead.selection.columns
+    if columns is not None and columns.size <= min(FEW, lead.source.shape[1] // 2):
+        return "few columns"
+    return ""
+
+
+class ClusterExecutor:
+    """Makes passes on the workers of a Dask client; those that they cannot make, in this process.
+
+    Parameters
+    ----------
+    cluster
+        The workers.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def run(self, step: Step) -> Results:
+        """Make a pass."""
+        requests = step.requests
+        reason = reason_for_here(requests)
+        if not reason:
+            try:
+                content = packed(requests)
+            except Exception as error:  # noqa: BLE001 - whatever the parts of a reduction raise
+                reason = f"what cannot be sent ({error})"
+        if reason:
+            return LocalExecutor(reason).run(step)
+        requests[0].matrix.source.check_open()
+        this = _ClusterPass(self.cluster, step, content)
+        return this.results()
+
+
+class _ClusterPass:
+    """One pass under way, on workers.
+
+    Parameters
+    ----------
+    cluster
+        The workers.
+    step
+        The pass.
+    content
+        Its requests and their sources, pickled.
+    """
+
+    def __init__(self, cluster: Cluster, step: Step, content: tuple[bytes, dict[str, bytes]]) -> None:
+        self.client = cluster.client
+        self.cluster = cluster
+        self.requests = step.requests
+        self.lead = step.requests[0].matrix
+        self.missing = [totals for request in self.requests for totals in missing_totals(request.matrix)]
+        for request in self.requests:
+            for reduction in request.reductions:
+                reduction.check_room(request.matrix)
+                reduction.prepare(request.matrix)
+        self.partition = Partition(SourceReader(self.lead.source), self.lead.selection, 1)
+        token(self.lead.source)
+        self.payload = Payload(
+            *content,
+            live=live_tokens(),
+            cache=step.cache and settings.cache != "off",
+            reuse=step.reuse,
+            memory_limit=memory_limit(),
+            client=this_process(),
+        )
+        self.name = "+".join(dict.fromkeys(type(reduction).__name__ for reduction in self._reductions()))
+        self.key = uuid4().hex
+        self.numbers = count()
+        self.futures: list[Future[Any]] = []
+        self.notes: list[Note] = []
+
+    def _reductions(self) -> Iterator[Reduction]:
+        return (reduction for request in self.requests for reduction in request.reductions)
+
+    def results(self) -> Results:
+        """Return what was asked for."""
+        started = time.perf_counter()
+        try:
+            with progress(self.lead.source.location, self.partition.n_rows) as self.bar:
+                totals = self._totals()
+        except KilledWorker as error:
+            self._cancel()
+            raise self._killed(error) from error
+        except BaseException:
+            self._cancel()
+            raise
+        self.futures.clear()
+        results = of_each(self.requests, "result", totals)
+        self._take_note(time.perf_counter() - started)
+        for request in self.requests:
+            report_zero_rows(request.matrix)
+        return results
+
+    def _cancel(self) -> None:
+        """Have no more runs begun."""
+        with suppress(ClosedClientError, CommClosedError, OSError):  # nobody is left who could
+            self.client.cancel(self.futures, force=True)
+        self.futures.clear()
+
+    def _totals(self) -> Partials:
+        """Return the merged partial results, once everything that was written by row is in its place."""
+        workers = self.cluster.workers()
+        nbytes = sum(reduction.partial_nbytes() for reduction in self._reductions())
+        in_order = any(reduction.in_order for reduction in self._reductions())
+        goes_here = any(reduction.is_final for reduction in self._reductions())
+        groups = runs_of(self.partition.groups(nbytes), sum(workers.values()), single=goes_here)
+        runs = [run for group in groups for run in group]
+        self.places = places(len(runs), workers)
+        self.parts = [self._submit(_piece, piece, name="payload") for piece in pieces(self.payload)]
+        if goes_here:
+            return self._gathered(runs, 2 * sum(workers.values()))
+        if in_order:
+            outcomes = self._one_by_one(runs)
+            total = outcomes[-1]
+        else:
+            outcomes = [self._work(run) for run in runs]
+            total = self._merged(groups, outcomes)
+        found = self._submit(partials_of, total, name="total") if total is outcomes[-1] else total
+        self._place_rows(outcomes)
+        partials = self._fetched(found)
+        return self._unpacked(partials.partials if isinstance(partials, Outcome) else partials)
+
+    def _submit(self, function: Any, *arguments: Any, name: str, run: Run | None = None) -> Future[Any]:
+        future = self.client.submit(
+            function,
+            *arguments,
+            key=f"{name}-{self.key}-{next(self.numbers)}",
+            workers=None if run is None else [self.places[run.number]],
+            allow_other_workers=run is not None,
+            pure=False,
+        )
+        self.futures.append(future)
+        return future
+
+    def _work(self, run: Run, before: Future[Any] | None = None, *after: Future[Any]) -> Future[Any]:
+        """Have a run computed."""
+        return self._submit(work, self.client.id, self.parts, run, before, *after, name=self.name, run=run)
+
+    def _one_by_one(self, runs: Sequence[Run]) -> list[Future[Any]]:
+        """Have runs computed one after the other; what they read is read before, at once."""
+        ahead: list[list[Future[Any]]] = [[] for _ in runs]
+        if self.payload.cache and self.lead.source.is_slow and len(runs) > 1:
+            ahead = [
+                [self._submit(read_ahead, self.client.id, self.parts, run, name="read-ahead", run=run)] for run in runs
+            ]
+        outcomes: list[Future[Any]] = []
+        for run, first in zip(runs, ahead, strict=True):
+            outcomes.append(self._work(run, outcomes[-1] if outcomes else None, *first))
+        return outcomes
+
+    def _merged(self, groups: Sequence[Sequence[Run]], outcomes: Sequence[Future[Any]]) -> Future[Any]:
+        """Have the results of runs merged, in their groups and then group by group, as on threads."""
+        of_groups = [self._merge([outcomes[run.number] for run in group], group[0]) for group in groups]
+        return self._merge(of_groups, groups[0][0])
+
+    def _merge(self, outcomes: Sequence[Future[Any]], run: Run) -> Future[Any]:
+        if len(outcomes) == 1:
+            return outcomes[0]
+        return self._submit(merge, self.client.id, self.parts, list(outcomes), name=f"{self.name}-merge", run=run)
+
+    def _gathered(self, runs: Sequence[Run], n_ahead: int) -> Partials:
+        """Merge results here, in order, as they are what was asked for; a few runs at a time are under way."""
+        waiting: deque[Future[Any]] = deque()
+        remaining = iter(runs)
+        found: list[Partials] = []
+
+        def one_more() -> None:
+            if (run := next(remaining, None)) is not None:
+                waiting.append(self._work(run))
+
+        for _ in range(n_ahead):
+            one_more()
+        while waiting:
+            future = waiting.popleft()
+            outcome: Outcome = self._fetched(future)
+            self.futures.remove(future)
+            future.release()
+            one_more()
+            self._place(outcome.run, outcome.by_row, outcome.totals, outcome.note)
+            found = [reduce(self._merge_here, [*found, self._unpacked(outcome.partials)])]
+        return found[0]
+
+    def _fetched(self, futures: Future[Any] | list[Future[Any]]) -> Any:
+        """Wait for what tasks have found and fetch it, not by way of the scheduler if workers can be reached."""
+        return self.client.gather(futures, direct=self.cluster.reaches_workers)
+
+    def _merge_here(self, totals: Partials, partials: Partials) -> Partials:
+        return of_each(self.requests, "merge", totals, partials)
+
+    def _unpacked(self, partials: Partials) -> Partials:
+        return of_each(self.requests, "unpack", partials)
+
+    def _place_rows(self, outcomes: Sequence[Future[Any]]) -> None:
+        """Put what runs have written by row in its place, as they end."""
+        futures = [self._submit(rows_of, outcome, name="rows") for outcome in outcomes]
+        for ended in as_completed(futures).batches():
+            for found in self._fetched(ended):
+                self._place(*found)
+
+    def _place(self, run: Run, by_row: Sequence[Any], totals: Sequence[Any], note: Note | None) -> None:
+        start, stop = run.span
+        positions = self.partition.positions(start, stop)
+        for array, rows in zip(arrays_by_row(self.requests), by_row, strict=True):
+            array[positions] = rows
+        selected = self.partition.rows
+        for found, values in zip(self.missing, totals, strict=True):
+            found.values[slice(start, stop) if selected is None else selected[start:stop]] = values
+        self.bar.update(stop - start)
+        if note is not None:
+            self.notes.append(note)
+
+    def _killed(self, error: KilledWorker) -> OOMError:
+        msg = (
+            f"Workers of the Dask cluster died again and again while they computed {self.name} of "
+            f"{self.lead.source.location}, the last one at {error.last_worker.address}. They may lack memory: give "
+            "them more, fewer threads, or a smaller `scanpy_oom.settings.memory_limit`."
+        )
+        return OOMError(msg)
+
+    def _take_note(self, seconds: float) -> None:
+        read: dict[str, tuple[int, int]] = {}
+        for note in self.notes:
+            low, high = read.get(note.worker, (note.bytes_before, note.bytes_after))
+            read[note.worker] = min(low, note.bytes_before), max(high, note.bytes_after)
+        pass_log.add(
+            pass_log.PassRecord(
+                location=self.lead.source.location,
+                reductions=tuple(type(reduction).__name__ for reduction in self._reductions()),
+                n_rows=self.partition.n_rows,
+                n_blocks=sum(note.n_blocks for note in self.notes),
+                bytes_read=sum(high - low for low, high in read.values()),
+                seconds=seconds,
+                peak_buffer=max(note.peak_buffer for note in self.notes),
+                device=self.cluster.title,
+            )
+        )
+
+
+def _piece(content: bytes) -> bytes:
+    """Be a task that any worker can do again, as Dask can no more with data that were scattered."""
+    return content
