@@ -328,8 +328,8 @@ ROWS = (
         "good by modularity and the adjusted Rand index as those of another seed, for both flavors (leidenalg's looks "
         "for the same modularity where the graph is the same in both directions, and numbers clusters by size). "
         "`directed=True`, `partition_type`, `resolution=None` of leidenalg, its other arguments, `weights` and "
-        "`node_in_weights` of igraph, and weights that are not positive are left to scanpy. Nothing is said of the "
-        "default that will change",
+        "`node_in_weights` of igraph, and weights that are not positive are left to scanpy. Who names leidenalg is "
+        "warned as by scanpy 1.12; nothing is said of the default that will change",
     ),
     Row(
         "tl.louvain",

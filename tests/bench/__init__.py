@@ -3,5 +3,5 @@
 main: bench/test_bench.py
 atlas: bench/test_data.py
 display: demo/test_demo.py
-agreement, environment, options, recipe, results, run, table, totals, watch, worker: bench/test_parts.py
+agreement, environment, options, recipe, results, run, table, totals, watch: bench/test_parts.py
 """

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
+from sklearn.utils import check_random_state
 
 from ..matrix import OOMMatrix
 from ..matrix.known_statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["Apart", "as_it_was"]
+__all__ = ["Apart"]
 
 _GENERATORS = (np.random.RandomState, np.random.Generator)
+
+_SEEDS = ("random_seed", "random_state")
+"""Arguments of which some values stand for NumPy's global generator."""
+
+
+def _is_global(seed: object) -> bool:
+    return seed is None or seed is np.random
 
 
 def _copied(generator: Any) -> object:
     """Copy a generator of random numbers."""
     if isinstance(getattr(generator, "state", None), np.random.RandomState):
         # scanpy 1.13's around a RandomState: it has no bit generator, by which NumPy copies one
-        return type(generator)(*deepcopy((generator.arg, generator.state)))
+        arg = generator.state if _is_global(generator.arg) else generator.arg
+        return type(generator)(*deepcopy((arg, generator.state)))
     return deepcopy(generator)
 
 
@@ -34,6 +42,10 @@ class Apart:
     def __init__(self) -> None:
         self._statistics: dict[int, Statistics] = {}
         self._anndata: dict[int, AnnData] = {}
+
+    def named(self, name: str, value: object) -> object:
+        """Return a copy of an argument of some name: for NumPy's global generator, which others use too, its own."""
+        return self.of(check_random_state(value) if name in _SEEDS and _is_global(value) else value)
 
     def of(self, value: object) -> object:
         """Return a copy of an argument."""
@@ -76,13 +88,3 @@ class Apart:
 def _own(found: Mapping[str, object]) -> dict[str, object]:
     """Return a dictionary of the same values, and so of those within it."""
     return {name: _own(value) if isinstance(value, dict) else value for name, value in found.items()}
-
-
-@contextmanager
-def as_it_was() -> Iterator[None]:
-    """Put NumPy's global generator back at the end."""
-    state = np.random.get_state()
-    try:
-        yield
-    finally:
-        np.random.set_state(state)

@@ -19,7 +19,7 @@ from ..errors import MemoryBudgetExceeded, UnsupportedOutOfMemory
 from ..queries.answers import ENGINE
 from ..settings import format_bytes, settings
 from . import slots
-from .apart import Apart, as_it_was
+from .apart import Apart
 from .arguments import bind
 from .estimates import in_words
 from .patching.patch import scanpys
@@ -61,7 +61,7 @@ def explain(adata: AnnData, name: str, args: Sequence[object], arguments: dict[s
         If it does not take these arguments.
     """
     name, function = _find(name)
-    with _scanpy.quiet(), warnings.catch_warnings(), as_it_was():
+    with _scanpy.quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the call itself will give them
         try:
             bound = bind(function, (adata, *args), arguments)
@@ -114,7 +114,7 @@ def _out_of_memory_plan(override: Override, bound: BoundArguments, used: Sequenc
     if kwargs.get("copy") and kwargs.get("inplace", True):
         kwargs["copy"] = False  # what is planned works on copies
     apart = Apart()
-    arguments = {key: apart.of(value) for key, value in kwargs.items()}
+    arguments = {key: apart.named(key, value) for key, value in kwargs.items()}
     found = planned(partial(run, *map(apart.of, args), **arguments))
     return Explanation(name, "out of memory", found.reason, explain_steps(found.steps, where), found.results)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -12,11 +14,11 @@ from scipy import sparse
 from ..kernels import partition_entries
 from ..memory.malloc_trim import return_freed_memory
 from ..settings import settings
-from ..storage.scratch.file import ScratchArray, check_scratch_space
+from ..storage.scratch.file import ScratchArray, SharedArray, check_scratch_space
 from .reduction import Reduction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterable
 
     from numpy.typing import NDArray
 
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from ..storage.abc import Floats
     from .block import Block
 
-__all__ = ["BUCKET", "Batch", "Buckets", "ByBuckets"]
+T = TypeVar("T")
+
+__all__ = ["BUCKET", "Batch", "Buckets", "ByBuckets", "Written"]
 
 BUCKET = 2**21
 """Entries of a bucket of columns, all of which are in memory when it is read."""
@@ -34,6 +38,21 @@ BATCH = 2**20
 
 _ENTRY = 12
 """Bytes of an entry: column, label and value."""
+
+
+class Written(NamedTuple):
+    """Entries that some process has written for others: folder and name of its files, and where buckets start there.
+
+    `segments` is `(n_segments, n_buckets + 1)`.
+    """
+
+    folder: str
+    name: str
+    segments: NDArray[np.int64]
+
+
+def _paths(folder: Path, name: str) -> list[Path]:
+    return [folder / f"{name}.{part}" for part in ("columns", "labels", "values")]
 
 
 class Buckets:
@@ -61,6 +80,8 @@ class Buckets:
         self._segments: list[NDArray[np.int64]] = []
         self._end = 0
         self._lock = threading.Lock()
+        self._place: tuple[Path, str] | None = None
+        self._others: list[Written] = []
 
     def __len__(self) -> int:
         return self.bounds.size - 1
@@ -82,11 +103,36 @@ class Buckets:
         with self._lock:
             if not self._files:
                 check_scratch_space(self.nbytes, self._purpose)
-                self._files = [ScratchArray(np.dtype(of)) for of in (np.int32, np.int32, self.dtype)]
+                self._files = self._new_files()
             at, self._end = self._end, self._end + int(starts[-1])
             self._segments.append(starts + at)
         for file, array in zip(self._files, (columns, labels, values), strict=True):
             file.write(array[: starts[-1]], at)
+
+    def _new_files(self) -> list[ScratchArray]:
+        if self._place is None:
+            return [ScratchArray(dtype) for dtype in self._dtypes()]
+        folder, name = self._place
+        paths = _paths(folder, name)
+        return [SharedArray(path, dtype, new=True) for path, dtype in zip(paths, self._dtypes(), strict=True)]
+
+    def _dtypes(self) -> tuple[np.dtype, ...]:
+        return np.dtype(np.int32), np.dtype(np.int32), self.dtype
+
+    def share(self, folder: Path, name: str) -> None:
+        """Write to files of some name in a folder, from which other processes read."""
+        self._place = folder, name
+
+    def written(self) -> list[Written]:
+        """Return what was written, for other processes to read."""
+        if not self._segments or self._place is None:
+            return self._others
+        folder, name = self._place
+        return [*self._others, Written(str(folder), name, np.array(self._segments))]
+
+    def add(self, others: Iterable[Written]) -> None:
+        """Read, too, what others have written."""
+        self._others = [*self._others, *others]
 
     def sizes(self) -> NDArray[np.int64]:
         """Count the entries of each bucket."""
@@ -102,27 +148,34 @@ class Buckets:
 
     def read(self, bucket: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
         """Return columns, labels and values of the entries of a bucket."""
-        segments = [(s[bucket], s[bucket + 1]) for s in self._segments]
-        n = sum(stop - start for start, stop in segments)
+        runs = [(self._files, s[bucket], s[bucket + 1]) for s in self._segments]
+        for other in self._others:
+            files = self._opened(other)
+            runs += [(files, s[bucket], s[bucket + 1]) for s in other.segments]
+        n = sum(stop - start for _, start, stop in runs)
         arrays = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32), np.empty(n, dtype=self.dtype)
         at = 0
-        for start, stop in segments:
-            for file, array in zip(self._files, arrays, strict=True):
+        for files, start, stop in runs:
+            for file, array in zip(files, arrays, strict=True):
                 file.read(int(start), array[at : at + stop - start])
             at += stop - start
         return arrays
 
-    def for_each(self, function: Callable[[int], None], n_threads: int | None = None) -> None:
-        """Call a function for each bucket, on threads, and give the scratch space back."""
+    def _opened(self, other: Written) -> list[ScratchArray]:
+        paths = _paths(Path(other.folder), other.name)
+        return [SharedArray(path, dtype, new=False) for path, dtype in zip(paths, self._dtypes(), strict=True)]
+
+    def each(self, function: Callable[[int], T], n_threads: int | None = None) -> Generator[tuple[int, T]]:
+        """Call a function for each bucket, on threads; yield what it returns, and give the scratch space back."""
         return_freed_memory()  # by the threads of the pass, which are others
         try:
             with ThreadPoolExecutor(n_threads or settings.n_threads, thread_name_prefix="scanpy-oom") as pool:
-                futures = [pool.submit(function, k) for k in range(len(self))]
+                waiting = deque(pool.submit(function, k) for k in range(len(self)))
                 try:
-                    for future in futures:
-                        future.result()
+                    for k in range(len(self)):
+                        yield k, waiting.popleft().result()
                 finally:
-                    for future in futures:
+                    for future in waiting:
                         future.cancel()
         finally:
             self.close()
@@ -239,4 +292,18 @@ class ByBuckets(Reduction):
         return partial
 
     def merge(self, total: Batch, partial: Batch) -> Batch:
+        if partial.buckets is not total.buckets:  # of another process
+            total.buckets.add(partial.buckets.written())
         return total
+
+    def share(self, folder: Path, name: str) -> None:
+        """Write to files of some name in a folder, from which other processes read."""
+        self.buckets.share(folder, name)
+
+    def pack(self, partial: Batch) -> list[Written]:
+        return partial.buckets.written()
+
+    def unpack(self, packed: list[Written]) -> Batch:
+        buckets = Buckets(self.buckets.bounds, self.buckets.dtype, self.buckets.nbytes, "")
+        buckets.add(packed)
+        return Batch(buckets)

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -41,6 +42,9 @@ class Reduction(ABC):
 
     only_here: str = ""
     """What of it must happen in the user's process, as a phrase; empty if other machines may compute it."""
+
+    exchanges: bool = False
+    """True if tasks write files that others read: elsewhere, :meth:`share` says where, in a folder of all workers."""
 
     needs_columns: bool = False
     """True if it must be given a column-compressed matrix column by column."""
@@ -103,6 +107,25 @@ class Reduction(ABC):
     @abstractmethod
     def result(self, total: Any) -> Any:
         """Return what was asked for, from the merged partial results of all tasks."""
+
+    def share(self, folder: Path, name: str) -> None:
+        """Write to files whose names begin with `name` in `folder`, where :attr:`exchanges` is set."""
+        msg = f"{type(self).__name__} writes no files."
+        raise TypeError(msg)
+
+    def n_parts(self, total: Any) -> int:
+        """Return in how many parts the result can be computed, each by itself; 0 if it is in one piece."""
+        return 0
+
+    def part(self, total: Any, k: int) -> Any:
+        """Compute part `k` of the result."""
+        msg = f"The result of {type(self).__name__} is in one piece."
+        raise TypeError(msg)
+
+    def put_together(self, total: Any, parts: Iterable[tuple[int, Any]]) -> Any:
+        """Return the result, from the number of each part and what :meth:`part` returns, in any order."""
+        msg = f"The result of {type(self).__name__} is in one piece."
+        raise TypeError(msg)
 
     def join(self, results: list[Any]) -> Any:
         """Return the result for all columns, from those for parts of them, where :attr:`by_columns` is set."""

@@ -51,9 +51,9 @@ def shuffle_vertices(order: Whole, state: np.uint64) -> np.uint64:
 
 @nb.njit(nogil=True, cache=True, inline="always")
 def _add_edges(graph: Graph, v: int, within: Whole | None, labels: Whole, weights_to: Real, near: Whole) -> int:
-    """Add up the weights from a vertex to each cluster, within its own of `within`; return how many clusters it meets.
+    """Add up the weights from a vertex to each cluster, and return how many clusters that are.
 
-    Where `within` is `None`, compiled code has no trace of it.
+    Edges that leave the vertex's own part of `within` do not count; where it is `None`, all do, and none is asked.
     """
     indptr, indices, weights = graph
     n_near = 0

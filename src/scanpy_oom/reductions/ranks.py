@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..engine.column_buckets import Batch, ByBuckets
 from ..kernels import pair_rank_sums, rank_sums, scatter_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import ModuleType
 
     from numpy.typing import NDArray
@@ -102,6 +104,8 @@ class GroupRanks(ByBuckets):
         Rank each group with this one alone; None to rank all rows together.
     """
 
+    only_here = ""
+    exchanges = True
     spec: RanksSpec
 
     def __init__(self, codes: NDArray[np.integer], n_groups: int, reference: int | None = None) -> None:
@@ -114,29 +118,40 @@ class GroupRanks(ByBuckets):
         self._prepare(matrix, dtype, f"Ranking the values of {matrix!r}")
         self.spec = replace(self.spec, is_dense=self._is_dense, fill_values=self._fill_values)
 
-    def result(self, total: Batch) -> Any:
-        out, sizes = self.spec.no_sums(self._matrix.shape[1]), self.spec.sizes()
-        self.buckets.for_each(lambda bucket: self._rank(bucket, sizes, out))
-        return out
+    def n_parts(self, total: Batch) -> int:
+        return len(total.buckets)
 
-    def _rank(self, bucket: int, sizes: NDArray[np.int64], out: RankSums) -> None:
-        spec, shown = self.spec, self.buckets.columns(bucket)
-        first, last = shown.start, shown.stop
-        columns, codes, values = self.buckets.read(bucket)
-        ends = np.cumsum(np.bincount(columns - first, minlength=last - first))
+    def part(self, total: Batch, k: int) -> Any:
+        """Rank the columns of a bucket."""
+        spec, shown = self.spec, self.buckets.columns(k)
+        first, n_columns = shown.start, shown.stop - shown.start
+        columns, codes, values = total.buckets.read(k)
+        ends = np.cumsum(np.bincount(columns - first, minlength=n_columns))
         numbers, unstored_value = ordered(values, spec.unstored_values(shown))
         keys = np.empty(values.size, dtype=np.uint64)
         scatter_keys(columns, codes, numbers, first, np.concatenate([[0], ends[:-1]]), keys)
+        out, sizes = spec.no_sums(n_columns), spec.sizes()
         sums, ties = np.empty(spec.n_groups), np.empty(spec.n_groups)
-        for j in range(last - first):
+        for j in range(n_columns):
             these = keys[ends[j - 1] if j else 0 : ends[j]]
             these.sort()
             if spec.reference is None:
-                out.ties[first + j] = rank_sums(these, int(unstored_value[j]), sizes, sums)
+                out.ties[j] = rank_sums(these, int(unstored_value[j]), sizes, sums)
             else:
                 pair_rank_sums(these, int(unstored_value[j]), sizes, spec.reference, sums, ties)
-                out.ties[:, first + j] = ties
-            out.sums[:, first + j] = sums
+                out.ties[:, j] = ties
+            out.sums[:, j] = sums
+        return out
+
+    def put_together(self, total: Batch, parts: Iterable[tuple[int, Any]]) -> Any:
+        out = self.spec.no_sums(self._matrix.shape[1])
+        for k, found in parts:
+            shown = self.buckets.columns(k)
+            out.sums[:, shown], out.ties[..., shown] = found.sums, found.ties
+        return out
+
+    def result(self, total: Batch) -> Any:
+        return self.put_together(total, total.buckets.each(partial(self.part, total)))
 
 
 def ordered(values: np.ndarray, fill_values: NDArray[np.float64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:

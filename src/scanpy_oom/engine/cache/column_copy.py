@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -162,7 +163,7 @@ class EntriesByColumn(ByBuckets):
         try:
             self._check(int(sizes.sum()), n_threads)
             with ACCOUNTANT.reserve(sorting=n_threads * largest):
-                buckets.for_each(lambda bucket: self._write(bucket, writer), n_threads)
+                deque(buckets.each(lambda bucket: self._write(bucket, writer), n_threads), maxlen=0)
         except BaseException:
             buckets.close()
             writer.discard()

@@ -27,12 +27,14 @@ from ..runtime import pass_log
 from ..runtime.empty_rows import report_zero_rows
 from ..runtime.progress import progress
 from .client import cluster_of, memory_limit, this_process
+from .exchange import shared_folder
 from .payload import Payload, live_tokens, packed, pieces, token, uses_values_of_client
 from .plan import places, runs_of
-from .worker import Outcome, merge, partials_of, read_ahead, rows_of, work
+from .worker import Outcome, merge, part, partials_of, read_ahead, rows_of, work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from distributed import Future
 
@@ -96,11 +98,15 @@ class ClusterExecutor:
         if reason:
             return LocalExecutor(reason).run(step)
         requests[0].matrix.source.check_open()
-        this = _ClusterPass(self.cluster, step, content)
-        return this.results()
+        if not any(reduction.exchanges for request in requests for reduction in request.reductions):
+            return ClusterPass(self.cluster, step, content).results()
+        with shared_folder(self.cluster.client) as folder:
+            if folder is not None:
+                return ClusterPass(self.cluster, step, content, folder).results()
+        return LocalExecutor("scratch space that workers do not share").run(step)
 
 
-class _ClusterPass:
+class ClusterPass:
     """One pass under way, on workers.
 
     Parameters
@@ -111,9 +117,13 @@ class _ClusterPass:
         The pass.
     content
         Its requests and their sources, pickled.
+    folder
+        Folder by way of which workers exchange entries, if they do.
     """
 
-    def __init__(self, cluster: Cluster, step: Step, content: tuple[bytes, dict[str, bytes]]) -> None:
+    def __init__(
+        self, cluster: Cluster, step: Step, content: tuple[bytes, dict[str, bytes]], folder: Path | None = None
+    ) -> None:
         self.client = cluster.client
         self.cluster = cluster
         self.requests = step.requests
@@ -132,6 +142,7 @@ class _ClusterPass:
             reuse=step.reuse,
             memory_limit=memory_limit(),
             client=this_process(),
+            folder=None if folder is None else str(folder),
         )
         self.name = "+".join(dict.fromkeys(type(reduction).__name__ for reduction in self._reductions()))
         self.key = uuid4().hex
@@ -147,7 +158,7 @@ class _ClusterPass:
         started = time.perf_counter()
         try:
             with progress(self.lead.source.location, self.partition.n_rows) as self.bar:
-                totals = self._totals()
+                results = self._results(self._totals())
         except KilledWorker as error:
             self._cancel()
             raise self._killed(error) from error
@@ -155,11 +166,33 @@ class _ClusterPass:
             self._cancel()
             raise
         self.futures.clear()
-        results = of_each(self.requests, "result", totals)
         self._take_note(time.perf_counter() - started)
         for request in self.requests:
             report_zero_rows(request.matrix)
         return results
+
+    def _results(self, totals: Partials) -> Results:
+        """Return what was asked for; what can be computed in parts, workers compute."""
+        return [
+            [self._result(i, k, reduction, totals[i][k]) for k, reduction in enumerate(request.reductions)]
+            for i, request in enumerate(self.requests)
+        ]
+
+    def _result(self, i: int, k: int, reduction: Reduction, total: Any) -> Any:
+        n = reduction.n_parts(total)
+        if not n:
+            return reduction.result(total)
+        merged = self._submit(_piece, reduction.pack(total), name="total")
+        futures = {
+            self._submit(part, self.client.id, self.parts, (i, k), merged, number, name=f"{self.name}-part"): number
+            for number in range(n)
+        }
+        found = (
+            (futures[one], result)
+            for batch in as_completed(futures, loop=self.client.loop).batches()
+            for one, result in zip(batch, self._fetched(batch), strict=True)
+        )
+        return reduction.put_together(total, found)
 
     def _cancel(self) -> None:
         """Have no more runs begun."""
@@ -263,7 +296,7 @@ class _ClusterPass:
     def _place_rows(self, outcomes: Sequence[Future[Any]]) -> None:
         """Put what runs have written by row in its place, as they end."""
         futures = [self._submit(rows_of, outcome, name="rows") for outcome in outcomes]
-        for ended in as_completed(futures).batches():
+        for ended in as_completed(futures, loop=self.client.loop).batches():
             for found in self._fetched(ended):
                 self._place(*found)
 
@@ -306,6 +339,6 @@ class _ClusterPass:
         )
 
 
-def _piece(content: bytes) -> bytes:
+def _piece(content: Any) -> Any:
     """Be a task that any worker can do again, as Dask can no more with data that were scattered."""
     return content

@@ -64,6 +64,8 @@ class Payload:
         Bytes that a worker may take at most; None where the user has set no limit.
     client
         Host and process of the client: a worker within it has its settings already.
+    folder
+        Folder by way of which workers exchange entries, if they do.
     """
 
     requests: bytes
@@ -73,6 +75,7 @@ class Payload:
     reuse: bool
     memory_limit: int | None
     client: tuple[str, int]
+    folder: str | None = None
 
 
 def uses_values_of_client(source: Source) -> bool:

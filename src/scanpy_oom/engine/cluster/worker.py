@@ -10,7 +10,9 @@ from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 from weakref import WeakValueDictionary, finalize
 
 import cloudpickle
@@ -43,7 +45,19 @@ if TYPE_CHECKING:
     from ..reader import Reader
     from ..request import Partials, Request
 
-__all__ = ["Note", "Outcome", "Run", "Session", "merge", "open_session", "partials_of", "read_ahead", "rows_of", "work"]
+__all__ = [
+    "Note",
+    "Outcome",
+    "Run",
+    "Session",
+    "merge",
+    "open_session",
+    "part",
+    "partials_of",
+    "read_ahead",
+    "rows_of",
+    "work",
+]
 
 USABLE = 0.75
 """Part of a worker's memory limit in Dask beyond which we do not go: from 0.8 on Dask gives it no more tasks."""
@@ -304,6 +318,13 @@ class _ShardPass(Pass):
             self.reader.leave_copy(self.shard)
         return of_each(self.requests, "pack", found)
 
+    def exchange_by(self, folder: Path) -> None:
+        """Write what others will read to a folder of all workers; under another name if the run is done again."""
+        for i, request in enumerate(self.requests):
+            for k, reduction in enumerate(request.reductions):
+                if reduction.exchanges:
+                    reduction.share(folder, f"{self.run_of_tasks.number}-{i}-{k}-{uuid4().hex}")
+
     def _by_tasks(self) -> Partials:
         return reduce(self.merge, (self.task(*task) for task in self.run_of_tasks.tasks))
 
@@ -345,6 +366,8 @@ def work(client: str, parts: Sequence[bytes], run: Run, before: Outcome | None =
         if any(reduction.uses_blas for request in requests for reduction in request.reductions):
             stack.enter_context(one_blas_thread())
         this = _ShardPass(requests, _policy(payload), run, shard, _worker().state.nthreads)
+        if payload.folder is not None:
+            this.exchange_by(Path(payload.folder))
         partials = this.compute(None if before is None else before.partials)
     note = Note(
         worker=_address(),
@@ -401,10 +424,7 @@ def merge(client: str, parts: Sequence[bytes], outcomes: Sequence[Outcome]) -> O
     """Merge the partial results of consecutive runs, or of groups of runs, in order."""
     if len(outcomes) == 1:
         return outcomes[0]
-    requests, _shard, _session = _begun(client, joined(parts))
-    for request in requests:
-        for one in request.reductions:
-            one.prepare(request.matrix)
+    requests = _prepared(client, parts)
     merged = [
         [
             one.pack(reduce(one.merge, (one.unpack(packed) for packed in _apart(outcomes, i, k))))
@@ -413,6 +433,21 @@ def merge(client: str, parts: Sequence[bytes], outcomes: Sequence[Outcome]) -> O
         for i, request in enumerate(requests)
     ]
     return Outcome(outcomes[0].run, merged)
+
+
+def _prepared(client: str, parts: Sequence[bytes]) -> list[Request]:
+    requests, _shard, _session = _begun(client, joined(parts))
+    for request in requests:
+        for one in request.reductions:
+            one.prepare(request.matrix)
+    return requests
+
+
+def part(client: str, parts: Sequence[bytes], which: tuple[int, int], total: Any, number: int) -> Any:
+    """Compute one part of the result of a reduction, by the numbers of its request and of itself."""
+    i, k = which
+    one = _prepared(client, parts)[i].reductions[k]
+    return one.part(one.unpack(total), number)
 
 
 def _apart(outcomes: Sequence[Outcome], i: int, k: int) -> list[Any]:

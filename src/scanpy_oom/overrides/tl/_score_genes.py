@@ -51,9 +51,7 @@ def score_genes(  # noqa: PLR0913
     adata = adata.copy() if copy else adata
     use_raw = _check_use_raw(adata, use_raw, layer)
     ctrl_as_ref = _scanpy.preset(ctrl_as_ref, "score_genes", "ctrl_as_ref", otherwise=True)
-    draws = {"rng": _scanpy.draws_of_numpy(np.random.default_rng(rng))} if SCANPY_1_13 else {}
-    if random_state is not None and not SCANPY_1_13:
-        np.random.seed(random_state)
+    draws = {} if plan.is_made() else _draws(random_state, rng)
     names = adata.raw.var_names if use_raw else adata.var_names
     gene_list, gene_pool, _ = _scanpy.check_score_genes_args(adata, gene_list, gene_pool, use_raw=use_raw, layer=layer)
     x: OOMMatrix = get_obs_rep(adata, use_raw=use_raw, layer=layer)
@@ -75,6 +73,15 @@ def score_genes(  # noqa: PLR0913
         ),
     )
     return adata if copy else None
+
+
+def _draws(random_state: int | None, rng: RNG) -> dict[str, np.random.Generator]:
+    """Seed NumPy's global generator where scanpy does, and return what scanpy is to draw with."""
+    if SCANPY_1_13:
+        return {"rng": _scanpy.draws_of_numpy(np.random.default_rng(rng))}
+    if random_state is not None:
+        np.random.seed(random_state)
+    return {}
 
 
 def _control_genes(gene_list: object, gene_pool: object, means: NDArray[np.float64], **how: object) -> pd.Index:

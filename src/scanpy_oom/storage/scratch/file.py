@@ -18,13 +18,21 @@ from ...memory.ledger import ACCOUNTANT
 from ...settings import format_bytes, settings
 
 if TYPE_CHECKING:
+    from io import FileIO
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from ..abc import Values
 
-__all__ = ["ScratchArray", "ScratchSpaceError", "check_scratch_space", "lies_in_memory", "room_for_copies"]
+__all__ = [
+    "ScratchArray",
+    "ScratchSpaceError",
+    "SharedArray",
+    "check_scratch_space",
+    "lies_in_memory",
+    "room_for_copies",
+]
 
 
 _HAS_POSITIONS = hasattr(os, "preadv") and hasattr(os, "pwrite")  # not on Windows, which forks no processes either
@@ -53,14 +61,18 @@ class ScratchArray:
     """
 
     def __init__(self, dtype: np.dtype) -> None:
-        self.dtype = dtype
         folder = settings.scratch_dir
         try:
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+            file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         except OSError as error:
             msg = f"No scratch file can be made in {folder}: {error}. Set settings.scratch_dir to a folder that exists."
             raise ScratchSpaceError(msg) from error
-        self._release = finalize(self, self._file.close)
+        self._use(file, folder, dtype)
+
+    def _use(self, file: FileIO, folder: Path, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self._file = file
+        self._release = finalize(self, file.close)
         self._folder = folder
         self._lock = fork_safe_lock()
 
@@ -113,6 +125,33 @@ class ScratchArray:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class SharedArray(ScratchArray):
+    """A scratch file with a name, which other processes read. Who made its folder removes it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    dtype
+        Type of the elements.
+    new
+        Whether it is made, and must not be there; else it is read.
+
+    Raises
+    ------
+    ScratchSpaceError
+        If it cannot be made or opened.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype, *, new: bool) -> None:
+        try:
+            file = path.open("x+b" if new else "rb", buffering=0)
+        except OSError as error:
+            msg = f"The scratch file {path} cannot be {'made' if new else 'read'}: {error}."
+            raise ScratchSpaceError(msg) from error
+        self._use(file, path.parent, dtype)
 
 
 def check_scratch_space(n_bytes: int, purpose: str) -> None:
