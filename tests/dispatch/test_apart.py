@@ -13,6 +13,8 @@ import pytest
 import scanpy as sc
 from scipy import sparse
 
+from scanpy_oom._scanpy import SCANPY_1_13
+from scanpy_oom.dispatch import explain
 from scanpy_oom.dispatch.apart import Apart
 from scanpy_oom.dispatch.registry import BUILTIN
 from scanpy_oom.engine.runtime import pass_log
@@ -184,3 +186,33 @@ def test_generators_are_copied():
         copied, like = Apart().of(made), Apart().of(made)
         copied.random()
         assert made.random() == like.random()
+
+
+SEED = "random_state" if SCANPY_1_13 else "random_seed"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("tl.score_genes", CALLS["tl.score_genes"][0]),
+        ("pp.pca", {"n_comps": 3, "random_state": None}),
+        ("pp.scrublet_simulate_doublets", {SEED: None}),
+        ("pp.scrublet_simulate_doublets", {SEED: np.random}),
+    ],
+    ids=str,
+)
+def test_what_others_draw_while_a_call_is_explained_is_drawn_once(adata, name, arguments, monkeypatch):
+    def planned_while_others_draw(function):
+        drawn.append(np.random.random())
+        return planned(function)
+
+    drawn, planned = [], explain.planned
+    monkeypatch.setattr(explain, "planned", planned_while_others_draw)
+    before = np.random.get_state()
+    try:
+        np.random.seed(5)
+        assert adata.oom.explain(name, **arguments).how == "out of memory"
+        drawn.append(np.random.random())
+    finally:
+        np.random.set_state(before)
+    assert drawn == list(np.random.RandomState(5).random(2))

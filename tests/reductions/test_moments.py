@@ -123,7 +123,7 @@ def test_rows_that_store_little_count_for_what_is_looked_up_in(monkeypatch):
         return update(self, partials, shown, rows)
 
     monkeypatch.setattr(moments.MomentsOfTwo, "update", spy)
-    monkeypatch.setattr(sys.modules["scanpy_oom.engine.executor"], "LARGEST_BLOCK", 20 * ENTRIES_PER_ROW)
+    monkeypatch.setattr(sys.modules["scanpy_oom.engine.thread_pass"], "LARGEST_BLOCK", 20 * ENTRIES_PER_ROW)
     matrix = to_oom(sparse.csr_matrix((3000, 3), dtype="f4")).transform(Elementwise("log1p"))
     of_all = [sums(np.zeros(3000, dtype=int), 1) for _ in range(2)]
     run(requests((matrix, matrix.transform(Elementwise("expm1"))), *of_all))

@@ -11,7 +11,7 @@ from ..settings import settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .compute import Executor
+    from .abc import Executor
 
 __all__ = ["chosen_engine", "chosen_executor", "engine", "find_executors_with"]
 

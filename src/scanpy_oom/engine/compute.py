@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from .choice import chosen_executor
 from .executor import LocalExecutor
@@ -14,17 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..matrix import OOMMatrix
+    from .abc import Executor
     from .reduction import Reduction
     from .request import Assume, Results
 
-__all__ = ["Executor", "compute", "executing", "executor", "run", "run_alone"]
-
-
-class Executor(Protocol):
-    """What makes passes, or does something else with them."""
-
-    def run(self, step: Step) -> Results:
-        """Return the result of each reduction of each request."""
+__all__ = ["compute", "executing", "executor", "run", "run_alone"]
 
 
 _HERE = LocalExecutor()

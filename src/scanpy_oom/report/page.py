@@ -11,7 +11,7 @@ from ..tables import Html, html_table
 from .axes import format_time
 from .plot import CLASSES, plot
 from .style import PAGE, STYLE
-from .text import NOTHING, count, described, format_seconds
+from .text import NOTHING, WORKERS, count, described, format_seconds, worker_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +53,19 @@ def _parts(report: Report, title: str) -> Iterator[str]:
             yield f"<section><h2>Memory over time</h2>{_legend(report)}\n"
             yield f'<div class="wide">{plot(report)}</div>{_caption(report)}</section>\n'
         yield f"<section><h2>Calls</h2>\n{_table(report)}{_notes(report)}</section>\n"
+        yield _workers(report)
     versions = " · ".join(f"{escape(name)} {escape(version)}" for name, version in report.versions.items())
     yield f"<footer>{versions}</footer>\n"
+
+
+def _workers(report: Report) -> str:
+    """Return a table of what workers have done; nothing if there were none."""
+    rows = [("", row) for row in worker_rows(report)]
+    if not rows:
+        return ""
+    head = [name.capitalize() for name in WORKERS]
+    table = html_table(rows, ["", *[_NUMBER] * (len(head) - 1)], head=head)
+    return f"<section><h2>Workers</h2>\n{table}</section>\n"
 
 
 def _times(report: Report) -> str:

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from ..dispatch.plugins.hookspecs import DispatchedCall
     from .summary import Report
 
-__all__ = ["NOTHING", "count", "described", "format_seconds", "headline", "table", "why"]
+__all__ = ["NOTHING", "WORKERS", "count", "described", "format_seconds", "headline", "table", "why", "worker_rows"]
 
 NOTHING = 'Nothing has been recorded: that begins when the first file is opened with backed="oom".'
 
 _HEADER = ("", "function", "run by", "passes", "read", "seconds", "peak memory", "why")
 _LEFT = (1, 2, 7)
 _INDENT = "  "
+
+WORKERS = ("worker", "rows", "read", "seconds", "resident memory")
+"""Heads of the table of workers. Rows are counted once a pass; memory is the most that was seen."""
 
 
 def format_seconds(seconds: float) -> str:
@@ -89,10 +92,30 @@ def _earlier(report: Report) -> str:
     return count(report.n_earlier, "earlier call")
 
 
+def worker_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    """Yield what each worker of another engine has done."""
+    for share in report.recorded.passes.workers:
+        yield (
+            share.worker,
+            f"{share.n_rows:,}",
+            format_bytes(share.bytes_read),
+            format_seconds(share.seconds),
+            format_bytes(share.resident),
+        )
+
+
+def workers(report: Report) -> Iterator[str]:
+    """Lay out what workers have done; nothing if there were none."""
+    rows = list(worker_rows(report))
+    if rows:
+        yield from ("", *text_table([WORKERS, *rows], left=(0,)), "")
+
+
 def _notes(report: Report) -> Iterator[str]:
     passes, bytes_read = report.passes_outside
     if passes:
         yield f"Outside of these calls: {count(passes, 'pass', 'es')}, {format_bytes(bytes_read)}."
     if report.tally.nested:
         yield "Calls within others are indented; the total does not count them again."
+    yield from workers(report)
     yield "Peak memory: rise of the resident set, sampled; in the total, above that when recording began."

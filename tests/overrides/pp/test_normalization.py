@@ -212,7 +212,7 @@ def test_zeros_of_an_array_become_nan_where_the_total_of_their_row_is_none(argum
 
 @pytest.mark.parametrize("block", [1, 5, 1000])
 def test_zeros_that_became_nan_count_in_every_reduction_whatever_the_size_of_blocks(monkeypatch, block):
-    monkeypatch.setattr(sys.modules["scanpy_oom.engine.executor"], "LARGEST_BLOCK", block)
+    monkeypatch.setattr(sys.modules["scanpy_oom.engine.thread_pass"], "LARGEST_BLOCK", block)
     x = counts(20, 12).toarray()
     x[3, 2] = np.nan
     memory, lazy = pair(x)

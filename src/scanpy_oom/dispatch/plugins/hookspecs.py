@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-    from ...engine.compute import Executor
+    from ...engine.abc import Executor
     from ...storage.sources.base import Source
     from ..registry import Override
 

@@ -158,7 +158,7 @@ class Log:
                 earlier=deepcopy(self._earlier),
                 memory=tuple(sampler.history()) if self.has_begun else (),
                 baseline=self._baseline,
-                passes=Totals(now.passes - before.passes, now.bytes_read - before.bytes_read),
+                passes=now.since(before),
             )
             if clear and self.has_begun:
                 self._calls.clear()

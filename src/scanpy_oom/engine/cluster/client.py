@@ -15,7 +15,7 @@ from distributed.comm.addressing import parse_host_port
 
 from ...errors import OOMError
 from ...settings import settings
-from .worker import open_session
+from .session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

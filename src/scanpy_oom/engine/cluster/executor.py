@@ -17,23 +17,25 @@ from distributed.scheduler import KilledWorker
 
 from ...errors import OOMError
 from ...settings import settings
+from ..abc import Distribution, Executor
 from ..cache.columns import FEW
 from ..cache.policy import missing_totals
 from ..columnwise import goes_by_columns
-from ..executor import LocalExecutor, arrays_by_row, of_each
+from ..executor import LocalExecutor
 from ..partition import Partition
 from ..reader import SourceReader
 from ..runtime import pass_log
 from ..runtime.empty_rows import report_zero_rows
 from ..runtime.progress import progress
+from ..thread_pass import arrays_by_row, of_each
 from .client import cluster_of, memory_limit, this_process
 from .exchange import shared_folder
 from .payload import Payload, live_tokens, packed, pieces, token, uses_values_of_client
-from .plan import places, runs_of
-from .worker import Outcome, merge, part, partials_of, read_ahead, rows_of, work
+from .runs import Outcome, places, runs_of
+from .worker import merge, part, partials_of, read_ahead, rows_of, work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from distributed import Future
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from ..reduction import Reduction
     from ..request import Partials, Request, Results, Step
     from .client import Cluster
-    from .worker import Note, Run
+    from .runs import Note, Run
 
 __all__ = ["ClusterExecutor", "executor_of", "reason_for_here"]
 
@@ -74,7 +76,7 @@ def reason_for_here(requests: Sequence[Request]) -> str:
     return ""
 
 
-class ClusterExecutor:
+class ClusterExecutor(Executor):
     """Makes passes on the workers of a Dask client; those that they cannot make, in this process.
 
     Parameters
@@ -104,6 +106,14 @@ class ClusterExecutor:
             if folder is not None:
                 return ClusterPass(self.cluster, step, content, folder).results()
         return LocalExecutor("scratch space that workers do not share").run(step)
+
+    def distribution(self, step: Step) -> Distribution:
+        """Return how a pass would be made; what it has found before it runs, as totals of rows, is not known yet."""
+        reason = reason_for_here(step.requests)
+        if reason:
+            return Distribution("", why_here=reason)
+        this = ClusterPass(self.cluster, step, packed(step.requests))
+        return this.distribution()
 
 
 class ClusterPass:
@@ -200,13 +210,30 @@ class ClusterPass:
             self.client.cancel(self.futures, force=True)
         self.futures.clear()
 
+    def distribution(self) -> Distribution:
+        """Return how the pass would be made."""
+        workers = self.cluster.workers()
+        groups = self._groups(workers)
+        n_runs = sum(map(len, groups))
+        nbytes = sum(reduction.partial_nbytes() for reduction in self._reductions())
+        by_row = sum(array.nbytes for array in arrays_by_row(self.requests))
+        by_row += sum(8 * self.partition.n_rows for _ in self.missing)
+        sent = sum(map(len, pieces(self.payload))) * len(workers)
+        elsewhere = n_runs * (len(workers) - 1) // len(workers)
+        return Distribution(self.cluster.title, n_runs, sent + by_row + nbytes * (elsewhere + 1))
+
+    def _groups(self, workers: Mapping[str, int]) -> list[list[Run]]:
+        """Return the runs of each group of tasks."""
+        nbytes = sum(reduction.partial_nbytes() for reduction in self._reductions())
+        goes_here = any(reduction.is_final for reduction in self._reductions())
+        return runs_of(self.partition.groups(nbytes), sum(workers.values()), single=goes_here)
+
     def _totals(self) -> Partials:
         """Return the merged partial results, once everything that was written by row is in its place."""
         workers = self.cluster.workers()
-        nbytes = sum(reduction.partial_nbytes() for reduction in self._reductions())
         in_order = any(reduction.in_order for reduction in self._reductions())
         goes_here = any(reduction.is_final for reduction in self._reductions())
-        groups = runs_of(self.partition.groups(nbytes), sum(workers.values()), single=goes_here)
+        groups = self._groups(workers)
         runs = [run for group in groups for run in group]
         self.places = places(len(runs), workers)
         self.parts = [self._submit(_piece, piece, name="payload") for piece in pieces(self.payload)]
@@ -335,8 +362,21 @@ class ClusterPass:
                 seconds=seconds,
                 peak_buffer=max(note.peak_buffer for note in self.notes),
                 device=self.cluster.title,
+                workers=tuple(self._shares(read)),
             )
         )
+
+    def _shares(self, read: Mapping[str, tuple[int, int]]) -> Iterator[pass_log.WorkerShare]:
+        """Yield what each worker has done of the pass."""
+        for worker, (low, high) in sorted(read.items()):
+            notes = [note for note in self.notes if note.worker == worker]
+            yield pass_log.WorkerShare(
+                worker=worker,
+                n_rows=sum(note.n_rows for note in notes),
+                bytes_read=high - low,
+                seconds=sum(note.seconds for note in notes),
+                resident=max(note.resident for note in notes),
+            )
 
 
 def _piece(content: Any) -> Any:

@@ -15,8 +15,8 @@ from ...errors import DeviceError
 from ...settings import format_bytes, settings
 from ...storage.sources.base import CSRBlock
 from ..budget import SMALLEST_BLOCK
-from ..executor import Pass
 from ..partition import Rows
+from ..thread_pass import Pass
 from .choice import chosen_device
 from .program import ArrayReader, uncovered_steps
 
@@ -123,7 +123,7 @@ class DevicePass(Pass):
     Parameters
     ----------
     requests, policy
-        As of :class:`~scanpy_oom.engine.executor.Pass`.
+        As of :class:`~scanpy_oom.engine.thread_pass.Pass`.
     device
         Where.
     """

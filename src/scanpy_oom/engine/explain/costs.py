@@ -14,8 +14,9 @@ from ...settings import format_bytes
 from ..cache.columns import RecentColumns
 from ..cache.compact_copy import CompactCopy
 from ..cache.policy import CacheWriter
+from ..choice import chosen_executor
 from ..columnwise import goes_by_columns
-from ..executor import COLUMN_ENTRIES, Pass, make_pass
+from ..executor import COLUMN_ENTRIES, make_pass
 from ..reader import Reader, SourceReader
 from ..request import CachePolicy, Request
 from ..sources.joined import below
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from ...matrix.selection import Axis
     from ...matrix.transforms.chain import Chain
     from ...storage.sources.base import CSRBlock
+    from ..abc import Distribution
     from ..column_selector import ColumnChoice
     from ..reduction import Reduction
     from ..request import Step
+    from ..thread_pass import Pass
 
 __all__ = ["explain_steps"]
 
@@ -202,6 +205,7 @@ class _Planner:
             entries_certain=entries_certain,
             blocks_certain=counted and not coming_copy,
             repeats=step.repeats,
+            distribution=_distribution(step),
         )
 
     def _by_columns(self, step: Step, reductions: Sequence[Reduction]) -> PlannedPass:
@@ -231,6 +235,12 @@ class _Planner:
             blocks_certain=False,
             repeats=step.repeats,
         )
+
+
+def _distribution(step: Step) -> Distribution | None:
+    """Return how the engine of the settings would make a pass on other machines."""
+    engine = chosen_executor()
+    return None if engine is None else engine.distribution(step)
 
 
 def _with_totals(chain: Chain) -> Chain:

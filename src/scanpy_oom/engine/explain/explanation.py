@@ -14,6 +14,8 @@ from ..budget import LIBRARIES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ..abc import Distribution
+
 __all__ = ["Explanation", "PlannedPass"]
 
 _HEADER = ("pass", "computes", "of", "reads", "from the file", "entries", "blocks", "threads", "peak", "leaves")
@@ -50,6 +52,8 @@ class PlannedPass:
         Whether these numbers are certain; else they are estimates.
     repeats
         Whether it comes once an iteration, so that there may be more of it.
+    distribution
+        How the engine of the settings would make it on other machines; None for an engine in this process.
     """
 
     computes: str
@@ -67,6 +71,7 @@ class PlannedPass:
     entries_certain: bool = True
     blocks_certain: bool = True
     repeats: bool = False
+    distribution: Distribution | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -162,8 +167,20 @@ class Explanation:
             yield f"in total: {least}{count}" + (", " + self._cost(least) if self.passes else ": nothing is read")
         if self.passes:
             yield f"peak: {format_bytes(self.peak)}, and {format_bytes(LIBRARIES)} for libraries once they are loaded"
+        yield from self._distributed()
         if self.results:
             yield f"results that stay: about {format_bytes(self.results)}"
+
+    def _distributed(self) -> Iterator[str]:
+        """Say which passes other machines make, and why others are made here."""
+        found = [planned.distribution for planned in self.passes or () if planned.distribution is not None]
+        there = [one for one in found if one.engine]
+        if there:
+            n, moved = sum(one.n_tasks for one in there), sum(one.moved for one in there)
+            passes = f"{len(there)} pass" + ("" if len(there) == 1 else "es")
+            yield f"{passes} on {there[0].engine}: {n:,} tasks, about {format_bytes(moved)} sent between processes"
+        for reason in dict.fromkeys(one.why_here for one in found if one.why_here):
+            yield f"in this process, for {reason}: {sum(one.why_here == reason for one in found)}"
 
     def _cost(self, least: str) -> str:
         fetched = (least if self.n_bytes else "") + _amount(self.n_bytes, certain=self.bytes_certain or bool(least))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from ..abc import Executor
 from ..compute import executing, executor
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class _PlanEnds(BaseException):
     """Nothing more can be planned, or need be."""
 
 
-class Plan:
+class Plan(Executor):
     """An executor that takes note of the passes that it is asked for.
 
     Attributes
