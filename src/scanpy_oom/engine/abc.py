@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from .request import Results, Step
 
 __all__ = ["Distribution", "Executor"]
+
+S = TypeVar("S")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,24 @@ class Executor(ABC):
     @abstractmethod
     def run(self, step: Step) -> Results:
         """Return the result of each reduction of each request."""
+
+    def spread(self, function: Callable[[S, T], R], shared: S, tasks: Sequence[T]) -> Iterator[R] | None:
+        """Have a function of shared data and a task called for each task on other machines.
+
+        Parameters
+        ----------
+        function
+            A function of a module. Tasks may come in any order, and more than once.
+        shared
+            Its first argument, which is sent to each machine once.
+        tasks
+            Its second argument, for each call.
+
+        Returns
+        -------
+        What it returns for each task, in order; None for an engine that is in this process.
+        """
+        return None
 
     def distribution(self, step: Step) -> Distribution | None:
         """Return how a pass would be made on other machines; None for an engine that is in this process."""

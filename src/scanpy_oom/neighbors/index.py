@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..engine.budget import require
+from ..engine.compute import executor
 from ..memory.ledger import ACCOUNTANT
 from ..settings import settings
 from .buckets import Buckets, in_buckets, one_bucket, ranks_of_buckets
@@ -150,14 +152,20 @@ class Index:
         shape = n, k - first
         indices, distances = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=dtype)
 
-        def search(block: tuple[int, int]) -> None:
-            points, names = buckets.points[slice(*block)], buckets.names[slice(*block)]
-            closest = self._searched(points, names, k, buckets.scale)
-            indices[names] = closest.found[:, first:]
-            distances[names] = distances_of(closest.squares, self.rows.metric)[:, first:]
+        search = Search(buckets, self.n_searched, k, self.rows.metric)
+        blocks = buckets.blocks()
+
+        def put(block: tuple[int, int], found: Neighbors) -> None:
+            names = buckets.names[slice(*block)]
+            indices[names], distances[names] = found.indices[:, first:], found.distances[:, first:]
 
         with ACCOUNTANT.reserve(workspace=self._workspace(k)):
-            in_quiet_threads(search, buckets.blocks())
+            elsewhere = executor().spread(search_block, search, blocks)
+            if elsewhere is None:
+                in_quiet_threads(lambda block: put(block, search_block(search, block)), blocks)
+            else:
+                for block, found in zip(blocks, elsewhere, strict=True):
+                    put(block, found)
         return Neighbors(indices, distances)
 
     def neighbors_of(self, x: Any, k: int, dtype: DTypeLike = np.float64) -> Neighbors:
@@ -182,6 +190,7 @@ class Index:
             msg = f"X has {rows.n_columns} features, but KNNTransformer is expecting {self.rows.n_columns} features."
             raise ValueError(msg)
         indices, distances = np.empty((rows.n, k), dtype=np.int32), np.empty((rows.n, k), dtype=dtype)
+        searched = Search(self.buckets, self.n_searched, k, rows.metric)
 
         def search(block: tuple[int, int]) -> None:
             points = rows.read(slice(*block)).astype(self.rows.dtype)
@@ -189,7 +198,7 @@ class Index:
             for start in range(0, len(points), QUERIES):
                 some = slice(start, start + QUERIES)
                 scale = min(self.buckets.scale, scale_of(points[some]))
-                closest = self._searched(points[some], nobody[some], k, scale)
+                closest = searched.closest(points[some], nobody[some], scale)
                 to = slice(block[0] + start, min(block[0] + start + QUERIES, block[1]))
                 indices[to] = closest.found
                 distances[to] = distances_of(closest.squares, rows.metric)
@@ -198,9 +207,31 @@ class Index:
             in_quiet_threads(search, rows.blocks(), alone=not rows.is_array)
         return Neighbors(indices, distances)
 
-    def _searched(self, points: NDArray[np.floating], own: NDArray[np.int32], k: int, scale: float) -> ClosestSoFar:
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search of neighbours, as other machines get it.
+
+    Parameters
+    ----------
+    buckets
+        The points.
+    n_searched
+        Buckets that are searched for each.
+    k
+        Neighbours that are looked for, the point itself among them.
+    metric
+        In which distances are told.
+    """
+
+    buckets: Buckets
+    n_searched: int
+    k: int
+    metric: Metric
+
+    def closest(self, points: NDArray[np.floating], own: NDArray[np.int32], scale: float) -> ClosestSoFar:
         """Search the buckets of each point; all of them where these hold fewer than `k` candidates."""
-        buckets = self.buckets
+        buckets, k = self.buckets, self.k
         closest = ClosestSoFar(points, own, k, scale)
         n = len(buckets.centers)
         if self.n_searched == n:
@@ -216,6 +247,13 @@ class Index:
             _look_at_all(buckets, again)
             closest.squares[too_few], closest.found[too_few] = again.squares, again.found
         return closest
+
+
+def search_block(search: Search, block: tuple[int, int]) -> Neighbors:
+    """Return the neighbours of a run of points of one bucket."""
+    points, names = search.buckets.points[slice(*block)], search.buckets.names[slice(*block)]
+    closest = search.closest(points, names, search.buckets.scale)
+    return Neighbors(closest.found, distances_of(closest.squares, search.metric))
 
 
 def _look_at_all(buckets: Buckets, closest: ClosestSoFar) -> None:

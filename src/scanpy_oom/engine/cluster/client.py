@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from distributed import Client, Future, default_client
+from distributed.client import ClosedClientError
 from distributed.comm.addressing import parse_host_port
+from distributed.comm.core import CommClosedError
 
 from ...errors import OOMError
 from ...settings import settings
@@ -139,6 +142,11 @@ class Cluster:
                     pure=False,
                 )
             return {address: threads[address] for address in self._places}
+
+    def cancel(self, futures: Sequence[Future[Any]]) -> None:
+        """Have tasks begun no more whose results nobody waits for."""
+        with suppress(ClosedClientError, CommClosedError, OSError):  # there is nobody left to tell
+            self._client.cancel(futures, force=True)
 
     @property
     def _address(self) -> str:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import suppress
 from functools import reduce
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from distributed import as_completed
-from distributed.client import ClosedClientError
-from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from ...errors import OOMError
@@ -32,10 +29,11 @@ from .client import cluster_of, memory_limit, this_process
 from .exchange import shared_folder
 from .payload import Payload, live_tokens, packed, pieces, token, uses_values_of_client
 from .runs import Outcome, places, runs_of
+from .spread import spread
 from .worker import merge, part, partials_of, read_ahead, rows_of, work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from distributed import Future
@@ -44,6 +42,10 @@ if TYPE_CHECKING:
     from ..request import Partials, Request, Results, Step
     from .client import Cluster
     from .runs import Note, Run
+
+    S = TypeVar("S")
+    T = TypeVar("T")
+    R = TypeVar("R")
 
 __all__ = ["ClusterExecutor", "executor_of", "reason_for_here"]
 
@@ -106,6 +108,10 @@ class ClusterExecutor(Executor):
             if folder is not None:
                 return ClusterPass(self.cluster, step, content, folder).results()
         return LocalExecutor("scratch space that workers do not share").run(step)
+
+    def spread(self, function: Callable[[S, T], R], shared: S, tasks: Sequence[T]) -> Iterator[R]:
+        """Have a function called on the workers."""
+        return spread(self.cluster, function, shared, tasks)
 
     def distribution(self, step: Step) -> Distribution:
         """Return how a pass would be made; what it has found before it runs, as totals of rows, is not known yet."""
@@ -206,8 +212,7 @@ class ClusterPass:
 
     def _cancel(self) -> None:
         """Have no more runs begun."""
-        with suppress(ClosedClientError, CommClosedError, OSError):  # nobody is left who could
-            self.client.cancel(self.futures, force=True)
+        self.cluster.cancel(self.futures)
         self.futures.clear()
 
     def distribution(self) -> Distribution:
