@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "CorruptFileError",
     "DeviceError",
@@ -14,6 +16,10 @@ __all__ = [
 
 class OOMError(Exception):
     """Base of all errors raised by this package."""
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # Said here for tblib, by which Dask sends errors: it cannot make one of two bases unless the class has its own.
+        return super().__reduce__()
 
 
 class UnsupportedOutOfMemory(OOMError):  # noqa: N818

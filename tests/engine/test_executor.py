@@ -6,15 +6,17 @@ import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 
 import anndata as ad
 import h5py
 import numpy as np
 import pytest
 import scanpy as sc
+from scipy import sparse
 
-from scanpy_oom.engine.budget import BYTES_PER_ENTRY, LIBRARIES
-from scanpy_oom.engine.compute import run
+from scanpy_oom.engine.budget import BYTES_PER_ENTRY, LARGE, LIBRARIES
+from scanpy_oom.engine.compute import compute, run
 from scanpy_oom.engine.executor import make_pass
 from scanpy_oom.engine.partition import Partition
 from scanpy_oom.engine.reader import SourceReader
@@ -173,6 +175,65 @@ def test_tasks_depend_on_the_number_of_rows_alone():
     matrix = OOMMatrix.from_source(source)
     reader = SourceReader(source)
     assert Partition(reader, matrix.selection, 10).tasks() == Partition(reader, matrix.selection, 10**9).tasks()
+
+
+class Tree(Reduction):
+    """How partial results are merged, as pairs of pairs of tasks, which go by their first row."""
+
+    def __init__(self, nbytes: int = 0) -> None:
+        self._nbytes = nbytes
+
+    def prepare(self, matrix):
+        pass
+
+    def partial(self):
+        return []
+
+    def partial_nbytes(self):
+        return self._nbytes
+
+    def update(self, partial, block):
+        partial.append(block.positions.start)
+
+    def finish(self, partial):
+        return min(partial)
+
+    def merge(self, total, partial):
+        return total, partial
+
+    def result(self, total):
+        return total
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("nbytes", [0, LARGE])
+@pytest.mark.parametrize("n_rows", [100, 2000, 20_000, 50_000])
+def test_partial_results_are_merged_within_groups_of_tasks_and_then_group_by_group(n_rows, nbytes, n_threads):
+    settings.n_threads, settings.memory_limit = n_threads, 10**9
+    matrix = OOMMatrix.from_source(MemorySource(sparse.csr_matrix(np.ones((n_rows, 1)))))
+    groups = Partition(SourceReader(matrix.source), matrix.selection, 1).groups(nbytes)
+    assert all(len(group) <= (8 if nbytes < LARGE else 4) for group in groups)
+    firsts = [[first for first, _ in group] for group in groups]
+
+    def pair(a, b):
+        return a, b
+
+    assert compute(matrix, Tree(nbytes)) == reduce(pair, (reduce(pair, group) for group in firsts))
+
+
+def test_sums_are_those_of_groups_of_tasks(stored):
+    values = np.log1p(stored.to_memory().X.astype(np.float32))
+    values.data *= (10.0 ** np.random.default_rng(0).normal(0, 3, values.nnz)).astype(np.float32)
+    matrix = OOMMatrix.from_source(MemorySource(values))
+    groups = Partition(SourceReader(matrix.source), matrix.selection, 1).groups()
+    assert [len(group) for group in groups] == [8, 8]
+
+    def of_task(start, stop):
+        return compute(OOMMatrix.from_source(MemorySource(values[start:stop])), AxisStatistics()).known["col_sum"]
+
+    want = reduce(np.add, (reduce(np.add, (of_task(*task) for task in group)) for group in groups))
+    np.testing.assert_array_equal(compute(matrix, AxisStatistics()).known["col_sum"], want)
+    assert (reduce(np.add, (of_task(*task) for group in groups for task in group)) != want).any()
 
 
 def test_an_empty_selection_reads_nothing_and_gives_zeros(stored):

@@ -42,7 +42,8 @@ class Override:
     plannable
         Whether the implementation tells its own plan: run with an executor that makes no passes, on copies of its
         AnnData, it reads values through passes alone, which it asks for in the thread that called it, and leaves
-        nothing behind (see :mod:`scanpy_oom.engine.explain.plan`). Otherwise its passes are not known beforehand.
+        nothing behind, not even another state of NumPy's global generator (see
+        :mod:`scanpy_oom.engine.explain.plan`). Otherwise its passes are not known beforehand.
     fast
         The implementation with ``settings.graph = "fast"``, on any AnnData, as a function or where it is; it declines
         as `implementation` does. `None` if that setting changes nothing.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from ..errors import OOMError
 from ..settings import settings
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from .abc import Executor
 
-__all__ = ["chosen_engine", "chosen_executor", "engine", "find_executors_with"]
+__all__ = ["chosen_engine", "chosen_executor", "engine", "find_executors_with", "of_dask"]
 
 THREADS = "threads"
 
@@ -38,15 +40,34 @@ def engine(engine: object) -> Iterator[None]:
     """
     token = _own.set(engine)
     try:
-        if _find:  # those who know engines are imported with the first matrix
-            chosen_executor()  # an error now, and not in the midst of the work
+        chosen_executor()  # an error now, and not in the midst of the work
         yield
     finally:
         _own.reset(token)
 
 
+def of_dask(engine: object) -> Executor | None:
+    """Return what makes passes on workers of Dask; None if that is no engine of Dask.
+
+    Raises
+    ------
+    OOMError
+        If Dask is not installed.
+    """
+    if not isinstance(engine, str) and "distributed" not in sys.modules:  # of which it would be a client
+        return None
+    try:
+        from .cluster.executor import executor_of
+    except ModuleNotFoundError as error:
+        if error.name not in {"dask", "distributed", "cloudpickle"}:
+            raise
+        msg = f"The engine {engine!r} needs Dask: `pip install 'scanpy-oom[dask]'`."
+        raise OOMError(msg) from error
+    return executor_of(engine)
+
+
 def find_executors_with(find: Callable[[object], Executor | None]) -> None:
-    """Register what returns the executor of an engine, or None if it knows none."""
+    """Register what returns the executor of an engine, or None if it knows none; it replaces :func:`of_dask`."""
     _find.insert(0, find)
 
 
@@ -67,7 +88,7 @@ def chosen_executor() -> Executor | None:
     chosen = chosen_engine()
     if isinstance(chosen, str) and chosen == THREADS:
         return None
-    for find in _find:
+    for find in _find or [of_dask]:
         if (found := find(chosen)) is not None:
             return found
     msg = (

@@ -134,6 +134,13 @@ class Buckets:
         """Read, too, what others have written."""
         self._others = [*self._others, *others]
 
+    def of_others(self, others: Iterable[Written]) -> Buckets:
+        """Return the same buckets with what others have written, and nothing of this process."""
+        found = Buckets(self.bounds, self.dtype, self.nbytes, self._purpose)
+        found.add(others)
+        found._place = self._place
+        return found
+
     def sizes(self) -> NDArray[np.int64]:
         """Count the entries of each bucket."""
         return np.diff(np.array(self._segments).reshape(-1, self.bounds.size), axis=1).sum(axis=0)
@@ -301,9 +308,8 @@ class ByBuckets(Reduction):
         self.buckets.share(folder, name)
 
     def pack(self, partial: Batch) -> list[Written]:
+        partial.flush()
         return partial.buckets.written()
 
     def unpack(self, packed: list[Written]) -> Batch:
-        buckets = Buckets(self.buckets.bounds, self.buckets.dtype, self.buckets.nbytes, "")
-        buckets.add(packed)
-        return Batch(buckets)
+        return Batch(self.buckets.of_others(packed))

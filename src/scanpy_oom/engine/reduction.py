@@ -137,7 +137,10 @@ class Reduction(ABC):
         return ()
 
     def pack(self, partial: Any) -> Any:
-        """Return what of a partial result another machine needs to merge it; of what is written by row, nothing."""
+        """Return what of a partial result another machine needs to merge it; of what is written by row, nothing.
+
+        Where rows come in order, the next machine goes on with a partial result that is not finished.
+        """
         return partial
 
     def unpack(self, packed: Any) -> Any:

@@ -16,11 +16,16 @@ from ..kernels.gram import dense_is_cheaper
 from .products import Summed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
     from numpy.typing import NDArray
 
     from ..engine.block import Block
     from ..engine.device.block import ArrayBlock
     from ..matrix import OOMMatrix
+
+    Packed: TypeAlias = tuple[NDArray[np.float64], Sequence[sparse.csr_matrix]]
 
 __all__ = ["ClassSums", "Gram", "GramProduct", "GramProductSpec"]
 
@@ -39,20 +44,20 @@ def _group(n_columns: int) -> int:
 class _PartialGram:
     """Part of a Gram matrix, and the rows that have not been added to it yet."""
 
-    __slots__ = ("_group", "_n_rows", "_waiting", "gram")
+    __slots__ = ("_group", "_n_rows", "gram", "waiting")
 
-    def __init__(self, n_columns: int, gram: NDArray[np.float64]) -> None:
+    def __init__(self, n_columns: int, gram: NDArray[np.float64], waiting: Sequence[sparse.csr_matrix] = ()) -> None:
         self._group = _group(n_columns)
         self.gram = gram
-        self._waiting: list[sparse.csr_matrix] = []
-        self._n_rows = 0
+        self.waiting = list(waiting)
+        self._n_rows = sum(rows.shape[0] for rows in waiting)
 
     def add(self, rows: sparse.csr_matrix) -> None:
         """Add rows, in groups of which each is added as a whole."""
         start = 0
         while start < rows.shape[0]:
             stop = min(start + self._group - self._n_rows, rows.shape[0])
-            self._waiting.append(rows[start:stop])
+            self.waiting.append(rows[start:stop])
             self._n_rows += stop - start
             if self._n_rows == self._group:
                 self.flush()
@@ -62,13 +67,13 @@ class _PartialGram:
         """Add what is waiting, by the cheaper of two ways."""
         if not self._n_rows:
             return
-        group = self._waiting[0] if len(self._waiting) == 1 else sparse.vstack(self._waiting, format="csr")
+        group = self.waiting[0] if len(self.waiting) == 1 else sparse.vstack(self.waiting, format="csr")
         arrays = (group.indptr.astype(np.int64), group.indices.astype(np.int32, copy=False), group.data)
         if dense_is_cheaper(arrays[0], group.shape[1]):
             accumulate_gram_dense(*arrays, group.shape[1], self.gram)
         else:
             accumulate_gram_pairs(*arrays, group.shape[1], self.gram)
-        self._waiting, self._n_rows = [], 0
+        self.waiting, self._n_rows = [], 0
 
 
 class Gram(Reduction):
@@ -114,11 +119,11 @@ class Gram(Reduction):
         partial.flush()
         return partial
 
-    def pack(self, partial: _PartialGram) -> NDArray[np.float64]:
-        return partial.gram
+    def pack(self, partial: _PartialGram) -> Packed:
+        return partial.gram, partial.waiting
 
-    def unpack(self, packed: NDArray[np.float64]) -> _PartialGram:
-        return _PartialGram(self._n_columns, packed)
+    def unpack(self, packed: Packed) -> _PartialGram:
+        return _PartialGram(self._n_columns, *packed)
 
     def merge(self, total: _PartialGram, partial: _PartialGram) -> _PartialGram:
         total.gram += partial.gram

@@ -3,5 +3,4 @@
 pass_log: engine/test_pass_table.py
 empty_rows: overrides/pp/test_normalization.py
 large_arrays: queries/linalg/test_eigen.py
-blas: queries/linalg/test_lapack.py
 """

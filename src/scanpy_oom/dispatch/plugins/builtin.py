@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Literal
 
-from ...errors import OOMError
+from ...engine.choice import of_dask
 from ...messages import warn_user
 from ...storage.hdf5.read import read_h5ad
 from ..registry import BUILTIN
@@ -35,16 +34,7 @@ def scanpy_oom_read(path: Path, wrap: Callable[[Source], object], format: Litera
 
 @hookimpl
 def scanpy_oom_engine(engine: object) -> Executor | None:
-    if not isinstance(engine, str) and "distributed" not in sys.modules:  # of which it would be a client
-        return None
-    try:
-        from ...engine.cluster.executor import executor_of
-    except ModuleNotFoundError as error:
-        if error.name not in {"dask", "distributed", "cloudpickle"}:
-            raise
-        msg = f"The engine {engine!r} needs Dask: `pip install 'scanpy-oom[dask]'`."
-        raise OOMError(msg) from error
-    return executor_of(engine)
+    return of_dask(engine)
 
 
 @hookimpl

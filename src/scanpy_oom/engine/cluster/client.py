@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from concurrent.futures import CancelledError
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from threading import RLock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
-from distributed import Client, Future, default_client
-from distributed.client import ClosedClientError
+from distributed import Client, Future, default_client, wait
 from distributed.comm.addressing import parse_host_port
 from distributed.comm.core import CommClosedError
 
@@ -26,11 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["Cluster", "cluster_of"]
 
 _lock = RLock()
-_clusters: WeakKeyDictionary[Client, Cluster] = WeakKeyDictionary()
+_clusters: dict[Client, Cluster] = {}
 _by_address: dict[str, Client] = {}
 
 PATIENCE = 2.0
 """Seconds that a worker has to accept a connection."""
+
+PREPARATION = 20.0
+"""Seconds that new workers have to prepare before a pass begins without them, as without those that are busy."""
 
 _WAY_OUT = "Or compute in this process: `scanpy_oom.settings.engine = 'threads'`."
 
@@ -54,6 +56,8 @@ def cluster_of(engine: object) -> Cluster | None:
         raise OOMError(msg)
     with _lock:
         if client not in _clusters:
+            for closed in [one for one in _clusters if one.status == "closed"]:
+                del _clusters[closed]
             _clusters[client] = Cluster(client)
         return _clusters[client]
 
@@ -77,7 +81,7 @@ def _client(engine: object) -> Client | None:
         if known is None or known.status != "running":
             try:
                 _by_address[engine] = Client(engine, set_as_default=False)
-            except (OSError, TimeoutError) as error:
+            except (OSError, TimeoutError, ValueError) as error:
                 msg = f"No Dask scheduler answers at {engine!r}: {error}. Correct settings.engine. {_WAY_OUT}"
                 raise OOMError(msg) from error
         return _by_address[engine]
@@ -141,12 +145,16 @@ class Cluster:
                     workers=[address],
                     pure=False,
                 )
+            if new:  # else the first that is ready computes what is the others' to keep
+                with self._client.as_current(), suppress(TimeoutError, CancelledError):
+                    wait([self._sessions[address] for address in new], timeout=PREPARATION)
             return {address: threads[address] for address in self._places}
 
     def cancel(self, futures: Sequence[Future[Any]]) -> None:
         """Have tasks begun no more whose results nobody waits for."""
-        with suppress(ClosedClientError, CommClosedError, OSError):  # there is nobody left to tell
-            self._client.cancel(futures, force=True)
+        if self._client.status == "running":
+            with suppress(CommClosedError, OSError):  # there is nobody left to tell
+                self._client.cancel(futures, force=True)
 
     @property
     def _address(self) -> str:
@@ -170,7 +178,7 @@ class Cluster:
             theirs = _versions(versions)
             if theirs != (ours := _own_versions()):
                 differing = ", ".join(
-                    f"{name} {theirs[name] or 'missing'} (here {ours[name]})"
+                    f"{name} {theirs[name] or 'missing'} (here {ours[name] or 'not installed'})"
                     for name in ours
                     if theirs[name] != ours[name]
                 )
@@ -194,7 +202,11 @@ def _answers(address: str) -> bool:
 
 
 def _own_versions() -> dict[str, str | None]:
-    return {"Python": ".".join(map(str, sys.version_info[:2])), "scanpy-oom": version("scanpy-oom")}
+    python = ".".join(map(str, sys.version_info[:2]))
+    try:
+        return {"Python": python, "scanpy-oom": version("scanpy-oom")}
+    except PackageNotFoundError:  # on the path, and not installed
+        return {"Python": python, "scanpy-oom": None}
 
 
 def _versions(found: dict[str, Any]) -> dict[str, str | None]:

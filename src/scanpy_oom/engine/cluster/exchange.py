@@ -42,10 +42,17 @@ def shared_folder(client: Client) -> Iterator[Path | None]:
         msg = f"No scratch folder can be made in {scratch}: {error}. Set settings.scratch_dir to a folder that exists."
         raise ScratchSpaceError(msg) from error
     try:
-        seen = client.run(os.path.isdir, str(folder))
+        seen = client.run(os.path.isdir, str(folder), on_error="ignore")  # of workers that are going
         yield folder if all(seen.values()) else None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which a worker may still begin files: under a name that it does not know."""
+    with suppress(OSError):
+        folder = folder.rename(folder.with_name(f"{folder.name}-over"))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(scratch: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -34,16 +36,20 @@ _SIZE = 8
 """Bytes that tell the size of a payload."""
 
 _tokens: WeakKeyDictionary[Source, str] = WeakKeyDictionary()
+_lock = Lock()
+_numbers = count(1)
 
 
 def token(source: Source) -> str:
     """Return the name of a source on the workers, which keep it open, with copies of rows, while it lives here."""
-    return _tokens.setdefault(source, uuid4().hex)
+    with _lock:
+        return _tokens.setdefault(source, uuid4().hex)
 
 
 def live_tokens() -> frozenset[str]:
     """Return the names of all sources that are still in use here."""
-    return frozenset(_tokens.values())
+    with _lock:
+        return frozenset(_tokens.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,6 @@ class Payload:
         What to compute, pickled; sources are named by their tokens.
     sources
         The pickled sources, by token.
-    live
-        Names of the sources whose copies are still of use.
     cache, reuse
         As :class:`~scanpy_oom.engine.request.CachePolicy` has them.
     memory_limit
@@ -66,16 +70,21 @@ class Payload:
         Host and process of the client: a worker within it has its settings already.
     folder
         Folder by way of which workers exchange entries, if they do.
+    number
+        Number of the pass among those of the client.
+    live
+        Names of the sources whose copies are still of use: of all that earlier passes have read.
     """
 
     requests: bytes
     sources: dict[str, bytes]
-    live: frozenset[str]
     cache: bool
     reuse: bool
     memory_limit: int | None
     client: tuple[str, int]
     folder: str | None = None
+    number: int = field(default_factory=_numbers.__next__)
+    live: frozenset[str] = field(default_factory=live_tokens)  # after the number: a source of later has a later one
 
 
 def uses_values_of_client(source: Source) -> bool:
@@ -134,10 +143,9 @@ def _bare(matrix: OOMMatrix) -> OOMMatrix:
     return OOMMatrix(matrix.source, matrix.selection, matrix.chain, statistics, Copies())
 
 
-def opened(payload: Payload, source: Callable[[str, bytes], Source]) -> list[Request]:
-    """Return the requests of a payload, with sources as a function of name and pickle gives them."""
-    file = io.BytesIO(payload.requests)
-    found: list[Request] = _Unpickler(file, lambda name: source(name, payload.sources[name])).load()
+def opened(payload: Payload, source: Callable[[str], Source]) -> list[Request]:
+    """Return the requests of a payload, with sources as a function gives them by their names."""
+    found: list[Request] = _Unpickler(io.BytesIO(payload.requests), source).load()
     return found
 
 

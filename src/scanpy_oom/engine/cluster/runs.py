@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..request import Partials
 
-__all__ = ["Note", "Outcome", "Run", "places", "runs_of"]
+__all__ = ["Note", "Outcome", "Run", "n_moves", "places", "runs_of"]
 
 ENOUGH = 3
 """Groups for each thread of the cluster from which a group is computed as a whole, though they divide unevenly."""
@@ -45,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a run took.
+    """What it took to compute a run, or to read its rows before.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class Outcome:
         What it has written by row: of each array, the rows of the run.
     totals
         Totals of rows that it has found, of each chain of each request.
-    note
+    notes
         What it took.
     """
 
@@ -95,7 +96,7 @@ class Outcome:
     partials: Partials
     by_row: list[np.ndarray] = field(default_factory=list)
     totals: list[NDArray[np.float64]] = field(default_factory=list)
-    note: Note | None = None
+    notes: tuple[Note, ...] = ()
 
     def __sizeof__(self) -> int:
         """Bytes, by which Dask decides what to spill."""
@@ -141,3 +142,26 @@ def places(n_runs: int, workers: Mapping[str, int]) -> list[str]:
     """Return the worker of each run: neighbouring rows go to one, in proportion to its threads."""
     slots = [address for address, n_threads in workers.items() for _ in range(n_threads)]
     return [slots[k * len(slots) // n_runs] for k in range(n_runs)]
+
+
+def n_moves(groups: Sequence[Sequence[Run]], where: Sequence[str], *, in_order: bool, goes_here: bool) -> int:
+    """Return how often partial results go to another process, the client among them.
+
+    Parameters
+    ----------
+    groups
+        Runs of each group.
+    where
+        Worker of each run, as :func:`places` has it.
+    in_order
+        Whether each run goes on where the one before has ended.
+    goes_here
+        Whether the client merges the results of all runs.
+    """
+    if in_order:
+        return 1 + sum(a != b for a, b in pairwise(where))
+    if goes_here:
+        return len(where)
+    merged = [where[group[0].number] for group in groups]
+    of_runs = sum(where[run.number] != place for group, place in zip(groups, merged, strict=True) for run in group)
+    return 1 + of_runs + sum(place != merged[0] for place in merged)

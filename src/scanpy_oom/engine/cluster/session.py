@@ -12,6 +12,7 @@ import cloudpickle
 from distributed import get_worker
 
 from ...errors import OOMError
+from ...memory.malloc_trim import return_freed_memory
 from ...memory.rss import resident_memory
 from ...settings import settings
 from ..budget import LIBRARIES
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from ..request import Request
     from .payload import Payload
 
-__all__ = ["Session", "begun", "open_session", "this_worker"]
+__all__ = ["Session", "begun", "open_session", "return_what_dask_would_count", "this_worker"]
 
 USABLE = 0.75
 """Part of a worker's memory limit in Dask beyond which we do not go: from 0.8 on Dask gives it no more tasks."""
+
+NEAR = 0.5
+"""Part of this limit from which on memory that the C library keeps is returned after each run of rows."""
 
 LEAST = LIBRARIES + 2**26
 """Bytes that a worker is given in any case; less would not hold the libraries."""
@@ -42,34 +46,51 @@ class Session:
     ----------
     client
         Identity of the client.
-    worker
-        Address of the worker.
+    client_process
+        Host and process of the client.
     """
 
-    def __init__(self, client: str, worker: str) -> None:
-        self.key = client, worker
+    def __init__(self, client: str, client_process: tuple[str, int]) -> None:
+        worker = this_worker()
+        self._client = client
+        self._client_process = client_process
+        self.key = client, str(worker.address)
+        self._is_within_client = client_process == (socket.gethostname(), os.getpid())
+        self._left = None if self._is_within_client else _left_by_dask(worker)
         self._shards: dict[str, Shard] = {}
         self._lock = threading.Lock()
         _sessions[self.key] = self
         finalize(self, _release, self._shards)
 
-    def shard(self, name: str, content: bytes, live: frozenset[str]) -> Shard:
+    def limit_memory(self, wanted: int | None) -> None:
+        """Take no more than the user has set, and what Dask leaves this worker; the client has its own settings."""
+        if not self._is_within_client:
+            limits = [limit for limit in (wanted, self._left) if limit is not None]
+            settings.memory_limit = min(limits, default=None)
+
+    def shard(self, name: str, payload: Payload) -> Shard:
         """Return what is kept of a source, which is opened if it is new; let go of those that are not in use."""
         with self._lock:
-            for gone in self._shards.keys() - live:
-                _release({gone: self._shards.pop(gone)})
+            for gone in self._shards.keys() - payload.live:
+                if self._shards[gone].last_pass < payload.number:  # one that has begun later may read what is new
+                    _release({gone: self._shards.pop(gone)})
             if name not in self._shards:
-                self._shards[name] = Shard(_opened(content))
-            return self._shards[name]
+                self._shards[name] = Shard(_opened(payload.sources[name]))
+            found = self._shards[name]
+            found.last_pass = max(found.last_pass, payload.number)
+            return found
 
     def __sizeof__(self) -> int:
         return 64  # what it holds is in our ledger, and is no matter of Dask's
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self.key[0],)
+        _kept[self.key] = self  # Dask writes it to disk, and lets go of it: here it stays
+        return open_session, (self._client, None, self._client_process)
 
 
 _sessions: WeakValueDictionary[tuple[str, str], Session] = WeakValueDictionary()
+_kept: dict[tuple[str, str], Session] = {}
+_opening = threading.RLock()
 
 
 def _release(shards: dict[str, Shard]) -> None:
@@ -97,17 +118,19 @@ def this_worker() -> Worker:
     return get_worker()
 
 
+def return_what_dask_would_count() -> None:
+    """Return freed memory to the system, if Dask is about to pause this worker for what it has taken."""
+    limit = this_worker().memory_manager.memory_limit
+    if limit and resident_memory() > NEAR * limit:
+        return_freed_memory()
+
+
 def _address() -> str:
     return str(this_worker().address)
 
 
-def _again(client: str) -> Session:
-    """Begin anew where Dask moves a session: copies stay where they are."""
-    return open_session(client, None, ("", 0))
-
-
 def open_session(client: str, memory_limit: int | None, client_process: tuple[str, int]) -> Session:
-    """Prepare this worker for the passes of a client.
+    """Prepare this worker for the passes of a client; return what it keeps for it, if it does.
 
     Parameters
     ----------
@@ -118,32 +141,26 @@ def open_session(client: str, memory_limit: int | None, client_process: tuple[st
     client_process
         Host and process of the client, whose own settings stay as they are.
     """
-    worker = this_worker()
-    if client_process != (socket.gethostname(), os.getpid()):
-        settings.memory_limit = _limit(worker, memory_limit)
     make_ready()
-    return Session(client, str(worker.address))
+    with _opening:  # threads of a worker share one
+        session = _sessions.get((client, _address())) or Session(client, client_process)
+    session.limit_memory(memory_limit)
+    return session
 
 
-def _limit(worker: Worker, wanted: int | None) -> int | None:
-    """Return the least of what the user has set and what Dask leaves this worker; None if neither says anything."""
+def _left_by_dask(worker: Worker) -> int | None:
+    """Return the bytes that Dask leaves this worker; None if it sets no limit."""
     of_dask = worker.memory_manager.memory_limit
-    if not of_dask:
-        return wanted
-    left = max(int(USABLE * of_dask) - resident_memory(), LEAST)
-    return left if wanted is None else min(left, wanted)
+    return max(int(USABLE * of_dask) - resident_memory(), LEAST) if of_dask else None
 
 
 def begun(client: str, payload: Payload) -> tuple[list[Request], Shard, Session]:
     """Return the requests of a payload, and what is kept of their source; by whom, for it to last as long."""
-    key = client, _address()
-    session = _sessions.get(key)
-    if session is None:  # a worker that has come since the pass began
-        session = open_session(client, payload.memory_limit, payload.client)
+    session = open_session(client, payload.memory_limit, payload.client)  # a new one if the worker is new
     shards: dict[str, Shard] = {}
 
-    def source(name: str, content: bytes) -> Source:
-        shards[name] = session.shard(name, content, payload.live)
+    def source(name: str) -> Source:
+        shards[name] = session.shard(name, payload)
         return shards[name].source
 
     requests = opened(payload, source)

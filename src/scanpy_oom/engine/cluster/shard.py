@@ -45,6 +45,8 @@ class Shard:
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.last_pass = 0
+        """Number of the last pass that reads it."""
         self._copies: list[CompactCopy] = []
         self._lock = threading.Lock()
         _shards.add(self)

@@ -18,7 +18,7 @@ from ..request import CachePolicy
 from ..runtime.blas import one_blas_thread
 from .payload import joined
 from .runs import Note, Outcome
-from .session import begun, this_worker
+from .session import begun, return_what_dask_would_count, this_worker
 from .shard import ShardReader
 from .shard_pass import ShardPass
 
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from ..request import Partials, Request
     from .payload import Payload
     from .runs import Run
+    from .shard import Shard
 
 __all__ = ["merge", "part", "partials_of", "read_ahead", "rows_of", "work"]
 
 
-def work(client: str, parts: Sequence[bytes], run: Run, before: Outcome | None = None, *_after: object) -> Outcome:
+def work(client: str, parts: Sequence[bytes], run: Run, before: Outcome | None = None, *ahead: Note) -> Outcome:
     """Compute a run.
 
     Parameters
@@ -47,33 +48,47 @@ def work(client: str, parts: Sequence[bytes], run: Run, before: Outcome | None =
         The tasks.
     before
         Outcome of the run before, where rows are added one after the other.
+    ahead
+        What it took to read its rows before.
     """
     payload = joined(parts)
     requests, shard, _session = begun(client, payload)
-    started, bytes_before = time.perf_counter(), shard.source.bytes_read
+    taking = _Taking(shard)
     missing = [missing_totals(request.matrix) for request in requests]
-    with ExitStack() as stack:
-        stack.enter_context(_refusals_name_the_worker())
+    with _refusals_name_the_worker(), ExitStack() as stack:
         if any(reduction.uses_blas for request in requests for reduction in request.reductions):
             stack.enter_context(one_blas_thread())
         this = ShardPass(requests, _policy(payload), run, shard, this_worker().state.nthreads)
         if payload.folder is not None:
             this.exchange_by(Path(payload.folder))
         partials = this.compute(None if before is None else before.partials)
-    note = Note(
-        worker=str(this_worker().address),
-        n_rows=run.span[1] - run.span[0],
-        n_blocks=this.n_blocks,
-        bytes_before=bytes_before,
-        bytes_after=shard.source.bytes_read,
-        seconds=time.perf_counter() - started,
-        peak_buffer=this.largest_block + this.share.partials_nbytes,
-        resident=resident_memory(),
-    )
+    return_what_dask_would_count()
+    peak = this.largest_block + this.share.partials_nbytes
+    note = taking.note(n_rows=run.span[1] - run.span[0], n_blocks=this.n_blocks, peak_buffer=peak)
     rows = this.partition.rows
     which = slice(*run.span) if rows is None else rows[slice(*run.span)]
     totals = [total.values[which] for found in missing for total in found]
-    return Outcome(run, partials, this.by_row(), totals, note)
+    return Outcome(run, partials, this.by_row(), totals, (*ahead, note))
+
+
+class _Taking:
+    """What a task takes, from when it begins."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._source = shard.source
+        self._started = time.perf_counter()
+        self._bytes_before = self._source.bytes_read
+
+    def note(self, **found: int) -> Note:
+        """Return it, with what is known of it beside."""
+        return Note(
+            worker=str(this_worker().address),
+            bytes_before=self._bytes_before,
+            bytes_after=self._source.bytes_read,
+            seconds=time.perf_counter() - self._started,
+            resident=resident_memory(),
+            **found,
+        )
 
 
 @contextmanager
@@ -90,18 +105,21 @@ def _policy(payload: Payload) -> CachePolicy:
     return CachePolicy(payload.cache, payload.reuse)
 
 
-def read_ahead(client: str, parts: Sequence[bytes], run: Run) -> None:
-    """Read rows for the copy that they leave, where those that use them must wait for others."""
+def read_ahead(client: str, parts: Sequence[bytes], run: Run) -> Note:
+    """Read rows for the copy that they leave, where those that use them must wait for others; return what it took."""
     payload = joined(parts)
     requests, shard, _session = begun(client, payload)
-    this = ShardPass(requests, _policy(payload), run, shard, this_worker().state.nthreads)
-    if this.cache_writer is not None:
-        this.cache_writer.discard()
-    if isinstance(this.reader, ShardReader):
-        for start, stop in run.tasks:
-            for rows in this.partition.blocks(start, stop):
-                this.reader.read(np.unique(rows.source_rows))
-        this.reader.leave_copy(shard)
+    taking = _Taking(shard)
+    with _refusals_name_the_worker():
+        this = ShardPass(requests, _policy(payload), run, shard, this_worker().state.nthreads)
+        if this.cache_writer is not None:
+            this.cache_writer.discard()
+        if isinstance(this.reader, ShardReader):
+            for start, stop in run.tasks:
+                for rows in this.partition.blocks(start, stop):
+                    this.reader.read(np.unique(rows.source_rows))
+            this.reader.leave_copy(shard)
+    return taking.note(n_rows=0, n_blocks=0, peak_buffer=0)
 
 
 def merge(client: str, parts: Sequence[bytes], outcomes: Sequence[Outcome]) -> Outcome:
@@ -140,9 +158,9 @@ def _apart(outcomes: Sequence[Outcome], i: int, k: int) -> list[Any]:
     return [deepcopy(first), *others]
 
 
-def rows_of(outcome: Outcome) -> tuple[Run, list[np.ndarray], list[NDArray[np.float64]], Note | None]:
+def rows_of(outcome: Outcome) -> tuple[Run, list[np.ndarray], list[NDArray[np.float64]], tuple[Note, ...]]:
     """Return what of a run goes to the client, whatever it is merged with."""
-    return outcome.run, outcome.by_row, outcome.totals, outcome.note
+    return outcome.run, outcome.by_row, outcome.totals, outcome.notes
 
 
 def partials_of(outcome: Outcome) -> Partials:

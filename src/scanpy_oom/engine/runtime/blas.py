@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import threadpoolctl
 from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def one_blas_thread() -> Iterator[None]:
     global _users, _limits  # noqa: PLW0603
     with _lock:
         if _users == 0:
+            _let_go()
             _limits = threadpool_limits(1, user_api="blas")
         _users += 1
     try:
@@ -32,5 +34,14 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0 and _limits is not None:
+                _let_go()
                 _limits.restore_original_limits()
                 _limits = None
+                _let_go()
+
+
+def _let_go() -> None:
+    """Have no thread in control of OpenBLAS: threadpoolctl 3.8 obeys the first that sets a limit alone."""
+    controller: Any = getattr(threadpoolctl, "OpenBLASController", None)
+    if hasattr(controller, "clear_controlling_thread"):
+        controller.clear_controlling_thread(force=True)
