@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import anndata as ad
 import numpy as np
 import pytest
@@ -82,6 +84,7 @@ def test_cells_beyond_their_bucket_are_found_where_the_nearest_are_too_small():
 
 
 def test_what_does_not_fit_is_refused_and_what_is_held_is_given_back():
+    gc.collect()  # indexes of other tests
     before = ACCOUNTANT.held
     settings.memory_limit = "1MB"
     with pytest.raises(MemoryBudgetExceeded, match="The search of neighbors of 20,000 cells would take"):
