@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from .request import Results, Step
+    from .request import Step
 
 __all__ = ["Distribution", "Executor"]
 
@@ -44,7 +44,7 @@ class Executor(ABC):
     """What makes passes, or does something else with them."""
 
     @abstractmethod
-    def run(self, step: Step) -> Results:
+    def run(self, step: Step) -> list[list[Any]]:
         """Return the result of each reduction of each request."""
 
     def spread(self, function: Callable[[S, T], R], shared: S, tasks: Sequence[T]) -> Iterator[R] | None:
