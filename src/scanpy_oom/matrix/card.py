@@ -46,10 +46,6 @@ class Card:
         return f"<div><b>{html.escape(self.title)}</b>{table}</div>"
 
 
-_FEW = 16
-"""Rows or columns that are read first, to be printed."""
-
-
 class _Printed:
     """A sparse matrix, as far as SciPy's ``__str__`` looks at it: its first and last stored values.
 
@@ -83,7 +79,7 @@ class _Printed:
 
     def _enough(self, n: int, *, from_end: bool) -> sparse.coo_matrix:
         """Return the first or the last rows or columns, of `n`, that store as many values as are printed."""
-        size = _FEW
+        size = 1
         while True:
             some = (max(n - size, 0), n) if from_end else (0, min(size, n))
             part = self._part(*some)
