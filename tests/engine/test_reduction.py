@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanpy_oom.engine.budget import LIBRARIES
+from scanpy_oom.engine.column_buckets import ByBuckets
 from scanpy_oom.engine.compute import run
-from scanpy_oom.engine.request import Request
+from scanpy_oom.engine.executor import make_pass
+from scanpy_oom.engine.request import CachePolicy, Request
 from scanpy_oom.kernels import reference
 from scanpy_oom.matrix import OOMMatrix
 from scanpy_oom.matrix.transforms import Elementwise
@@ -20,6 +22,7 @@ from scanpy_oom.reductions import (
     Gram,
     GramProduct,
     GroupMoments,
+    GroupRanks,
     GroupWelford,
     HighlyExpressed,
     LeftProduct,
@@ -121,6 +124,30 @@ def test_every_reduction_equals_numpy_on_the_values(case, data):
         scale = max(np.abs(x).max() ** 2 * n_rows, 1)
         np.testing.assert_allclose(gram.gram, centred.T @ centred, rtol=1e-12, atol=1e-12 * scale)
         np.testing.assert_allclose(ExplicitGram(matrix, center=False).gram, x.T @ x, rtol=1e-12, atol=1e-12 * scale)
+
+
+def test_a_result_in_one_piece_has_no_parts_and_writes_no_files(tmp_path):
+    reduction = AxisStatistics()
+    assert reduction.n_parts(None) == 0
+    for call in (lambda: reduction.part(None, 0), lambda: reduction.put_together(None, [])):
+        with pytest.raises(TypeError, match="AxisStatistics is in one piece"):
+            call()
+    with pytest.raises(TypeError, match="AxisStatistics writes no files"):
+        reduction.share(tmp_path, "name")
+
+
+def test_parts_in_any_order_make_the_result(monkeypatch):
+    monkeypatch.setattr(ByBuckets._prepare, "__kwdefaults__", {"bucket": 100})
+    matrix = OOMMatrix.from_source(MemorySource(counts(60, 40)))
+    reduction = GroupRanks(np.arange(60) % 3, 3)
+    pass_ = make_pass([Request(matrix, [reduction])], CachePolicy(cache=False, reuse=False))
+    ((total,),) = pass_.run()
+    n = reduction.n_parts(total)
+    assert n > 3
+    parts = [(k, reduction.part(total, k)) for k in reversed(range(n))]
+    found, want = reduction.put_together(total, parts), answer(matrix, GroupRanks(np.arange(60) % 3, 3))
+    np.testing.assert_array_equal(found.sums, want.sums)
+    np.testing.assert_array_equal(found.ties, want.ties)
 
 
 def test_sparse_parts_and_fill_values_make_the_gram_matrix_of_a_centred_one():

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import pytest
-
-pytest.importorskip("distributed", reason="workers need Dask: `pip install 'scanpy-oom[dask]'`")
-
-import anndata as ad
 import scanpy as sc
 from dask.distributed import Client, LocalCluster
 

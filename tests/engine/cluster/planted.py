@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import genericpath
 import os
 import sys
 import time
 
 import numpy as np
-from distributed import get_worker
 
+from scanpy_oom.engine.column_buckets import ByBuckets
 from scanpy_oom.reductions import AxisStatistics, GroupMoments, GroupRanks, GroupWelford
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "memory_limit",
     "seeing",
     "sessions",
+    "set_bucket",
 ]
 
 
@@ -100,6 +102,11 @@ def seeing() -> None:
     genericpath.isdir = genericpath.isdir.own
 
 
+def set_bucket(entries: int) -> None:
+    """Have buckets of columns hold so many entries in this process."""
+    ByBuckets._prepare.__kwdefaults__["bucket"] = entries
+
+
 def sessions(client: str) -> list:
     """Return the sessions of a client in this process."""
     from scanpy_oom.engine.cluster import session
@@ -119,9 +126,16 @@ def memory_limit() -> int:
     return settings.memory_limit
 
 
-def evict_session(dask_worker=None) -> int:
-    """Write the oldest result that Dask holds to disk, as it does where memory runs short."""
-    return (dask_worker or get_worker()).data.evict()
+def evict_session(client: str, dask_worker=None) -> list[str]:
+    """Have Dask write what it holds to disk, the oldest first, until the session is there; return what is.
+
+    So it does where memory runs short.
+    """
+    data = dask_worker.data
+    while any(key.startswith(f"scanpy-oom-session-{client}") for key in data.fast):
+        data.evict()
+    gc.collect()
+    return list(data.slow)
 
 
 def find_first(folder: str) -> None:

@@ -13,12 +13,14 @@ import scanpy as sc
 
 import scanpy_oom
 from scanpy_oom.engine.cluster.exchange import shared_folder
+from scanpy_oom.engine.column_buckets import BUCKET
 from scanpy_oom.engine.compute import compute
-from scanpy_oom.reductions import GroupRanks
+from scanpy_oom.reductions import GroupMedians, GroupRanks
 from scanpy_oom.settings import settings
 from scanpy_oom.storage.scratch.file import ScratchSpaceError
 
-from .planted import FailingOnceWritten, blind, seeing
+from ..test_array_implementation import CHAINS
+from .planted import FailingOnceWritten, blind, seeing, set_bucket
 from .results import assert_same_bits, last_pass
 
 
@@ -38,6 +40,34 @@ def test_entries_that_workers_have_written_are_ranked_and_the_folder_is_gone(cli
     with scanpy_oom.engine(client):
         found = ranks(read().X)
     assert_same_bits([found], [want], [GroupRanks(np.zeros(1), 1)])
+    assert last_pass().device == "2 Dask workers"
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.fixture
+def _small_buckets(client):
+    """Columns in many buckets, each of which is a part of the result."""
+    set_bucket(5000)
+    client.run(set_bucket, 5000)
+    yield
+    set_bucket(BUCKET)
+    client.run(set_bucket, BUCKET)
+
+
+@pytest.mark.usefixtures("_small_buckets")
+@pytest.mark.parametrize("make", [GroupRanks, GroupMedians, lambda codes, n: GroupRanks(codes, n, 1)])
+@pytest.mark.parametrize("chain", ["counts", "scaled"])
+def test_workers_compute_parts_of_the_result(client, read, scratch, make, chain):
+    def found():
+        x = CHAINS[chain](np.random.default_rng(0), (5000, 80))(read().X)
+        x.sum(axis=0)  # by which columns are divided among buckets
+        one = make(np.arange(5000) % 3, 3)
+        return compute(x, one), one
+
+    want, one = found()
+    assert len(one.buckets) > 10
+    with scanpy_oom.engine(client):
+        assert_same_bits([found()[0]], [want], [one])
     assert last_pass().device == "2 Dask workers"
     assert list(scratch.iterdir()) == []
 

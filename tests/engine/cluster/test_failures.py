@@ -28,9 +28,9 @@ from .planted import Deadly, Slow, SlowRanks, SlowWelford
 from .results import assert_same_bits, last_pass
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def mortal() -> Iterator[Client]:
-    """Two workers that may die, and come again."""
+    """Two workers that may die: of one test, since Dask does not always start them again."""
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -69,17 +69,6 @@ class After:
 CODES = np.arange(5000) % 3
 
 
-def wait_for_two(client: Client, before: set[int]) -> None:
-    """Wait for two workers again, after one or both of those before have died."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        pids = set(client.run(os.getpid, on_error="ignore").values())
-        if len(pids) == 2 and pids != before:
-            return
-        time.sleep(0.1)
-    pytest.fail("The workers did not come again.")
-
-
 @pytest.mark.parametrize(
     "slow, reductions",
     [
@@ -102,7 +91,6 @@ def test_a_worker_that_is_killed_in_the_midst_of_a_pass_changes_nothing_of_the_r
     assert last_pass().device.endswith("Dask workers")
     assert last_pass().n_rows == 5000
     assert list(scratch.iterdir()) == []
-    wait_for_two(mortal, pids)
 
 
 def test_workers_that_die_again_and_again_are_given_up_with_a_hint(mortal, read):

@@ -19,6 +19,8 @@ from scanpy_oom.settings import settings
 from ...matrices import annotated, counts, dense
 from .results import assert_same_bits, last_pass
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of zarr, and of what the files are
+
 CODES = np.arange(900) % 3
 
 
@@ -69,7 +71,6 @@ def test_a_relative_path_is_that_of_the_client(client, tmp_path, monkeypatch):
     assert_same_on_workers(client, sc.read_h5ad("a.h5ad", backed="oom").X)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_files_one_below_the_other_are_read_where_each_lies(client, tmp_path):
     (tmp_path / "b").mkdir()
     first = opened(stored(tmp_path, "gzip"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scanpy_oom.errors import MemoryBudgetExceeded
 from scanpy_oom.settings import settings
 from scanpy_oom.storage.scratch import file as scratch
-from scanpy_oom.storage.scratch.file import ScratchArray, ScratchSpaceError, check_scratch_space
+from scanpy_oom.storage.scratch.file import ScratchArray, ScratchSpaceError, SharedArray, check_scratch_space
 
 
 @given(start=st.integers(0, 10_000), n=st.integers(0, 100))
@@ -47,6 +47,27 @@ def test_folder_that_does_not_exist_is_named(scratch_dir):
         ScratchArray(np.dtype("f4"))
     with pytest.raises(ScratchSpaceError, match=r"nowhere, which is no folder"):
         check_scratch_space(1, "Something")
+
+
+def test_what_one_process_writes_under_a_name_another_reads(scratch_dir):
+    values = np.arange(1000, dtype="f4")
+    path = scratch_dir / "shared.values"
+    with SharedArray(path, values.dtype, new=True) as array:
+        array.write(values, 10)
+        with SharedArray(path, values.dtype, new=False) as other:
+            out = np.empty_like(values)
+            other.read(10, out)
+    np.testing.assert_array_equal(out, values)
+    assert path.stat().st_size == 4 * 1010  # who made the folder removes it
+
+
+def test_a_name_that_is_taken_or_missing_is_told(scratch_dir):
+    path = scratch_dir / "shared.values"
+    with pytest.raises(ScratchSpaceError, match=r"shared\.values cannot be read: .*No such file"):
+        SharedArray(path, np.dtype("f4"), new=False)
+    path.touch()
+    with pytest.raises(ScratchSpaceError, match=r"shared\.values cannot be made: .*exists"):
+        SharedArray(path, np.dtype("f4"), new=True)
 
 
 def test_more_than_is_free_is_refused_before_writing(scratch_dir):
