@@ -13,7 +13,7 @@ import scanpy as sc
 from scipy import sparse
 
 from scanpy_oom.dispatch.registry import BUILTIN
-from scanpy_oom.engine import executor
+from scanpy_oom.engine import thread_pass
 from scanpy_oom.engine.cache import policy
 from scanpy_oom.matrix import underlying
 from scanpy_oom.memory.ledger import ACCOUNTANT
@@ -129,7 +129,7 @@ class Fetches:
     """Counts blocks as they are fetched, and interrupts when it comes to one of them."""
 
     def __init__(self):
-        self._fetch = executor.fetch
+        self._fetch = thread_pass.fetch
         self._lock = threading.Lock()
         self.n = 0
         self.interrupt_at = None
@@ -156,7 +156,7 @@ def call(request, tmp_path, monkeypatch):
         if before is not None:
             before(one)
     fetches = Fetches()
-    monkeypatch.setattr(executor, "fetch", fetches)
+    monkeypatch.setattr(thread_pass, "fetch", fetches)
     monkeypatch.setattr(policy, "IN_MEMORY", 0)
     monkeypatch.setattr(pca_module, "SMALL", 0)
     if when == "last":

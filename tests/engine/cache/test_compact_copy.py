@@ -275,20 +275,20 @@ def test_without_a_scratch_folder_the_pass_goes_on_and_says_so(path, how, tmp_pa
 _KILLED = """
 import os, signal, sys
 import scanpy as sc
-from scanpy_oom.engine import executor
+from scanpy_oom.engine import thread_pass
 from scanpy_oom.engine.cache import policy
 from scanpy_oom.settings import settings
 policy.IN_MEMORY = 0
 settings.scratch_dir = sys.argv[2]
 adata = sc.read_h5ad(sys.argv[1], backed="oom")
-fetch = executor.fetch
+fetch = thread_pass.fetch
 calls = []
 def fetch_and_die(*args):
     calls.append(1)
     if len(calls) == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return fetch(*args)
-executor.fetch = fetch_and_die
+thread_pass.fetch = fetch_and_die
 adata.X.sum()
 """
 

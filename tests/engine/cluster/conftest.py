@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anndata as ad
+import dask
 import numpy as np
 import pytest
 import scanpy as sc
@@ -25,8 +26,15 @@ def _enabled() -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[LocalCluster]:
-    """Two workers, each a process of its own."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+    """Two workers, each a process of its own.
+
+    Runs stay where they are placed. On a busy machine, Dask would now and then give one to the other worker, which has
+    no copy of its rows: what is read would differ from time to time.
+    """
+    with (
+        dask.config.set({"distributed.scheduler.work-stealing": False}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+    ):
         yield cluster
 
 

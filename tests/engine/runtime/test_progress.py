@@ -18,17 +18,17 @@ from ...matrices import annotated, counts
 _SCRIPT = """
 import sys, time
 import scanpy as sc
-from scanpy_oom.engine import executor
+from scanpy_oom.engine import thread_pass
 from scanpy_oom.engine.runtime import progress
 progress.PATIENCE = 0
 adata = sc.read_h5ad(sys.argv[1], backed="oom")
 if sys.argv[2:]:
     sc.settings.verbosity = int(sys.argv[2])
-fetch = executor.fetch
+fetch = thread_pass.fetch
 def slowly(*arguments):
     time.sleep(0.02)
     return fetch(*arguments)
-executor.fetch = slowly
+thread_pass.fetch = slowly
 print(int(adata.X.sum()))
 """
 
