@@ -55,8 +55,10 @@ def _small_buckets(client):
 
 
 @pytest.mark.usefixtures("_small_buckets")
-@pytest.mark.parametrize("make", [GroupRanks, GroupMedians, lambda codes, n: GroupRanks(codes, n, 1)])
-@pytest.mark.parametrize("chain", ["counts", "scaled"])
+@pytest.mark.parametrize(
+    "chain, make",
+    [("counts", GroupRanks), ("counts", GroupMedians), ("scaled", lambda codes, n: GroupRanks(codes, n, 1))],
+)
 def test_workers_compute_parts_of_the_result(client, read, scratch, make, chain):
     def found():
         x = CHAINS[chain](np.random.default_rng(0), (5000, 80))(read().X)
