@@ -51,6 +51,17 @@ def test_with_less_memory_there_are_fewer_threads_before_there_is_an_error(limit
     assert n_threads == [1, 2, 3, 4, 4]
 
 
+def test_passes_side_by_side_are_told_the_least_limit_for_all_of_them(limit):
+    limit(10**8)
+    with pytest.raises(MemoryBudgetExceeded) as error:
+        allot(10**7, "It", n_threads=1, n_beside=3)
+    settings.memory_limit = str(error.value).rpartition("memory_limit = '")[2].partition("'")[0]
+    assert allot(10**7, "It", n_threads=1, n_beside=3).n_threads == 1
+    settings.memory_limit = int(settings.memory_limit / 1.2)
+    with pytest.raises(MemoryBudgetExceeded):
+        allot(10**7, "It", n_threads=1, n_beside=3)
+
+
 def test_too_low_a_limit_is_refused_with_the_least_that_works(limit):
     limit(10**8)
     matrix = oom(counts(30, 10))

@@ -123,7 +123,8 @@ def allot(
         found = divided(limit - held)
     if found is not None:
         return found
-    least = 3 * partial_nbytes + workspace_nbytes + smallest * BYTES_PER_ENTRY + LIBRARIES + held
+    of_each = 3 * partial_nbytes + workspace_nbytes + smallest * BYTES_PER_ENTRY
+    least = n_beside * of_each + LIBRARIES + held
     msg = (
         f"{what} needs at least {format_bytes(least)} of memory, {format_bytes(LIBRARIES)} of it for libraries; "
         f"the limit is {format_bytes(limit)}. Take fewer columns or groups, or raise the limit: "

@@ -20,7 +20,7 @@ __all__ = ["chosen_engine", "chosen_executor", "engine", "find_executors_with", 
 THREADS = "threads"
 
 _own: ContextVar[object] = ContextVar("engine", default=None)
-_find: list[Callable[[object], Executor | None]] = []
+_find: Callable[[object], Executor | None] | None = None
 
 
 @contextmanager
@@ -68,7 +68,8 @@ def of_dask(engine: object) -> Executor | None:
 
 def find_executors_with(find: Callable[[object], Executor | None]) -> None:
     """Register what returns the executor of an engine, or None if it knows none; it replaces :func:`of_dask`."""
-    _find.insert(0, find)
+    global _find  # noqa: PLW0603
+    _find = find
 
 
 def chosen_engine() -> object:
@@ -88,9 +89,8 @@ def chosen_executor() -> Executor | None:
     chosen = chosen_engine()
     if isinstance(chosen, str) and chosen == THREADS:
         return None
-    for find in _find or [of_dask]:
-        if (found := find(chosen)) is not None:
-            return found
+    if (found := (_find or of_dask)(chosen)) is not None:
+        return found
     msg = (
         f"scanpy_oom.settings.engine is {chosen!r}, which is no engine. Take 'threads', a dask.distributed.Client, the "
         "address of a Dask scheduler ('tcp://host:8786'), or 'dask' for the client of the moment."

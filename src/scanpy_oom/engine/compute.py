@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .reduction import Reduction
     from .request import Assume, Results
 
-__all__ = ["compute", "executing", "executor", "run", "run_alone"]
+__all__ = ["compute", "executing", "executor", "executor_in_place", "run", "run_alone"]
 
 
 _HERE = LocalExecutor()
@@ -28,6 +28,11 @@ _OTHER: ContextVar[Executor | None] = ContextVar("executor", default=None)
 def executor() -> Executor:
     """Return the executor of the moment: by default, the one that makes passes in this process."""
     return _OTHER.get() or chosen_executor() or _HERE
+
+
+def executor_in_place() -> Executor | None:
+    """Return the executor of :func:`executing`, whatever the engine; None outside of such a context."""
+    return _OTHER.get()
 
 
 @contextmanager

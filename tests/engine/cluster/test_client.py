@@ -10,6 +10,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
+import scanpy as sc
 from dask.distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +87,17 @@ def test_a_client_of_an_event_loop_is_refused():
                 pass
 
     asyncio.run(ask())
+
+
+def test_steps_without_a_pass_do_not_ask_for_the_engine(read):
+    adata = read()
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
+        client = Client(cluster, set_as_default=False)
+        with scanpy_oom.engine(client):
+            client.close()
+            sc.pp.log1p(adata)
+            with pytest.raises(OOMError, match=rf"is closed.*{WAY_OUT}"):
+                adata.X.sum()
 
 
 def test_a_cluster_without_workers_is_named(read):

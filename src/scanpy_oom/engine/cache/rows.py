@@ -10,6 +10,7 @@ from ...errors import MemoryBudgetExceeded
 from ...matrix import OOMMatrix
 from ...matrix.selection import Selection
 from ...matrix.transforms.chain import Chain
+from ...storage.arrays.blocks import stacked
 from ...storage.scratch.file import ScratchSpaceError
 from ...storage.sources.base import CSRBlock
 from ..reader import Reader, SourceReader
@@ -139,14 +140,7 @@ def rows_at_hand(matrix: OOMMatrix, cache_all: Callable[[], None]) -> CSRBlock |
         block = _block(source, first)
         found.append(_rows_of_block(matrix, block, first, min(last + 1, block.stop), cache_all))
         first = block.stop
-    if len(found) == 1:
-        return found[0]
-    lengths = np.concatenate([np.diff(part.indptr) for part in found])
-    return CSRBlock(
-        np.append(0, np.cumsum(lengths)),
-        np.concatenate([part.indices for part in found]),
-        np.concatenate([part.data for part in found]),
-    )
+    return stacked(found)
 
 
 def _rows_of_block(matrix: OOMMatrix, block: _Block, first: int, stop: int, cache_all: Callable[[], None]) -> CSRBlock:

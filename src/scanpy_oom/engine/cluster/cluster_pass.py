@@ -84,7 +84,11 @@ class ClusterPass:
             client=this_process(),
             folder=None if folder is None else str(folder),
         )
-        self.name = "+".join(dict.fromkeys(type(reduction).__name__ for reduction in self._reductions()))
+        reductions = list(self._reductions())
+        self.in_order = any(reduction.in_order for reduction in reductions)
+        self.goes_here = any(reduction.is_final for reduction in reductions)
+        self.partial_nbytes = sum(reduction.partial_nbytes() for reduction in reductions)
+        self.name = "+".join(dict.fromkeys(type(reduction).__name__ for reduction in reductions))
         self.key = uuid4().hex
         self.numbers = count()
         self.futures: list[Future[Any]] = []
@@ -147,26 +151,20 @@ class ClusterPass:
         workers = self.cluster.workers()
         groups = self._groups(workers)
         n_runs = sum(map(len, groups))
-        nbytes = sum(reduction.partial_nbytes() for reduction in self._reductions())
         values = sum(map(_values_nbytes, self.requests))
         totals = sum(8 * self.partition.n_rows for _ in self.missing)
         sent = sum(map(len, pieces(self.payload))) * len(workers)
-        in_order = any(reduction.in_order for reduction in self._reductions())
-        goes_here = any(reduction.is_final for reduction in self._reductions())
-        n = n_moves(groups, places(n_runs, workers), in_order=in_order, goes_here=goes_here)
-        return Distribution(self.cluster.title, n_runs, sent + values + totals + nbytes * n)
+        n = n_moves(groups, places(n_runs, workers), in_order=self.in_order, goes_here=self.goes_here)
+        return Distribution(self.cluster.title, n_runs, sent + values + totals + self.partial_nbytes * n)
 
     def _groups(self, workers: Mapping[str, int]) -> list[list[Run]]:
         """Return the runs of each group of tasks."""
-        nbytes = sum(reduction.partial_nbytes() for reduction in self._reductions())
-        goes_here = any(reduction.is_final for reduction in self._reductions())
-        return runs_of(self.partition.groups(nbytes), sum(workers.values()), single=goes_here)
+        tasks = self.partition.groups(self.partial_nbytes)
+        return runs_of(tasks, sum(workers.values()), single=self.goes_here)
 
     def _totals(self) -> Partials:
         """Return the merged partial results, once everything that was written by row is in its place."""
         workers = self.cluster.workers()
-        in_order = any(reduction.in_order for reduction in self._reductions())
-        goes_here = any(reduction.is_final for reduction in self._reductions())
         groups = self._groups(workers)
         runs = [run for group in groups for run in group]
         self.places = places(len(runs), workers)
@@ -174,9 +172,9 @@ class ClusterPass:
         # each piece a task; the list of them, too, since not all versions of Dask look for tasks within lists
         apart = sent if len(sent) == 1 else [self._submit(_piece, piece, name="payload") for piece in sent]
         self.parts = self._submit(_piece, apart, name="payload")
-        if goes_here and not in_order:
+        if self.goes_here and not self.in_order:
             return self._gathered(groups, 2 * sum(workers.values()))
-        if in_order:
+        if self.in_order:
             outcomes = self._one_by_one(runs)
             total = outcomes[-1]
         else:

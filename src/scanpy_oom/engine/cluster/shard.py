@@ -10,7 +10,7 @@ from weakref import WeakSet
 import numpy as np
 
 from ...memory.ledger import ACCOUNTANT
-from ...storage.sources.base import CSRBlock
+from ...storage.arrays.blocks import stacked
 from ..cache.compact_copy import CompactCopy, CompactCopyWriter, NoRoomError
 from ..cache.policy import IN_MEMORY
 from ..reader import Reader, SourceReader
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ...storage.sources.base import Source
+    from ...storage.sources.base import CSRBlock, Source
     from ..column_selector import ColumnChoice
     from ..partition import Rows
 
@@ -194,15 +194,7 @@ class ShardReader(Reader):
         return found
 
     def read(self, rows: NDArray[np.intp], choice: ColumnChoice | None = None) -> CSRBlock:
-        parts = [self._read(owner, rows[some], choice) for owner, some in self._runs(rows)]
-        if len(parts) == 1:
-            return parts[0]
-        lengths = np.concatenate([np.diff(part.indptr) for part in parts])
-        return CSRBlock(
-            np.append(0, np.cumsum(lengths)),
-            np.concatenate([part.indices for part in parts]),
-            np.concatenate([part.data for part in parts]),
-        )
+        return stacked([self._read(owner, rows[some], choice) for owner, some in self._runs(rows)])
 
     def _read(self, owner: int, rows: NDArray[np.intp], choice: ColumnChoice | None) -> CSRBlock:
         if owner >= 0:

@@ -124,8 +124,6 @@ def read_ahead(client: str, parts: Sequence[bytes], run: Run) -> Note:
 
 def merge(client: str, parts: Sequence[bytes], outcomes: Sequence[Outcome]) -> Outcome:
     """Merge the partial results of consecutive runs, or of groups of runs, in order."""
-    if len(outcomes) == 1:
-        return outcomes[0]
     requests = _prepared(client, parts)
     merged = [
         [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..abc import Executor
-from ..compute import executing, executor
+from ..compute import executing, executor_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ def planned(function: Callable[[], object]) -> Plan:
 
 
 def _current() -> Plan | None:
-    now = executor()
+    now = executor_in_place()
     return now if isinstance(now, Plan) else None
 
 

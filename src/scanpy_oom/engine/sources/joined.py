@@ -12,6 +12,7 @@ from scipy import sparse
 from ...kernels import sort_columns
 from ...matrix import OOMMatrix
 from ...matrix.transforms.representation import DropZeros
+from ...storage.arrays.blocks import stacked
 from ...storage.arrays.ranges import row_runs
 from ...storage.sources.base import CSRBlock, ReadCost, Source
 from ..block import BlockReader, fetch
@@ -228,7 +229,7 @@ class JoinedSource(Source):
         numbers = row_runs(rows, self.shape[0]).numbers()
         if isinstance(numbers, slice):
             numbers = np.arange(numbers.start, numbers.stop, dtype=np.int64)
-        return _stacked([readers[k].read(own) for k, own in self.split(numbers) if own is not None])
+        return stacked([readers[k].read(own) for k, own in self.split(numbers) if own is not None])
 
     def estimate_read(self, rows: NDArray[np.intp] | None = None, n_blocks: int = 1, n_threads: int = 1) -> ReadCost:
         """Estimate what is fetched for rows: for those of each part, unless they come from a copy in the cache."""
@@ -280,20 +281,6 @@ def _sorted(block: CSRBlock, n_columns: int) -> CSRBlock:
     values = block.data.astype(np.float64, copy=False)
     sort_columns(block.indptr, block.indices, values, n_columns, indices, data)
     return CSRBlock(block.indptr, indices, data)
-
-
-def _stacked(blocks: Sequence[CSRBlock]) -> CSRBlock:
-    """Put blocks one below the other."""
-    if len(blocks) == 1:
-        return blocks[0]
-    if not blocks:
-        return CSRBlock(np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int32), np.empty(0))
-    lengths = np.concatenate([np.diff(block.indptr) for block in blocks])
-    return CSRBlock(
-        np.concatenate([[0], np.cumsum(lengths)]),
-        np.concatenate([block.indices for block in blocks]),
-        np.concatenate([block.data for block in blocks]),
-    )
 
 
 def below_one_another(

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from ..abc import Floats
 
-__all__ = ["CSRBlock", "is_supported_dtype", "kernel_dtype"]
+__all__ = ["CSRBlock", "is_supported_dtype", "kernel_dtype", "stacked"]
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +37,20 @@ class CSRBlock:
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     data: Floats
+
+
+def stacked(blocks: Sequence[CSRBlock]) -> CSRBlock:
+    """Put blocks one below the other."""
+    if len(blocks) == 1:
+        return blocks[0]
+    if not blocks:
+        return CSRBlock(np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int32), np.empty(0))
+    lengths = np.concatenate([np.diff(block.indptr) for block in blocks])
+    return CSRBlock(
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.concatenate([block.indices for block in blocks]),
+        np.concatenate([block.data for block in blocks]),
+    )
 
 
 def is_supported_dtype(dtype: np.dtype) -> bool:
