@@ -238,7 +238,7 @@ class Settings:
         """The engine that makes passes.
 
         ``"threads"`` (the default): threads of this process. A :class:`dask.distributed.Client`, the address of its
-        scheduler as ``"tcp://host:8786"``, or ``"dask"`` for the client of the moment: the workers of that cluster,
+        scheduler as ``"tcp://host:8786"``, or ``"dask"`` for the current Dask client: the workers of that cluster,
         which must see the files under the same paths. Results are the same to the last bit.
         """
         return self._engine or os.environ.get("SCANPY_OOM_ENGINE") or "threads"

@@ -111,7 +111,7 @@ def test_results_without_a_machine_or_of_unknown_backends_are_not_read(tmp_path:
         Results.read_json(tmp_path / "results.json")
     results.runs, results.machine = [], {"processor": "p"}
     results.write_json(tmp_path / "results.json")
-    with pytest.raises(ValueError, match="does not tell of its machine: cores, memory"):
+    with pytest.raises(ValueError, match="lacks facts about its machine: cores, memory"):
         Results.read_json(tmp_path / "results.json")
 
 

@@ -57,8 +57,8 @@ def test_a_line_becomes_a_curve(init):
     line = np.arange(800.0)[:, None]
     given = np.random.default_rng(0).normal(size=(800, 1)) * 100 + line
     found = layout(graph, np.hstack([given, -given]).astype(np.float32) if init == "given" else init, n_epochs=200)
-    # what it is by chance is 0.5; seeds and the rounding of BLAS on other processors move it between 0.97 and 1
-    assert trustworthiness(line, found, n_neighbors=10) > 0.95
+    # what it is by chance is 0.5; of 54 seeds the least was 0.994, and of umap-learn's 0.997
+    assert trustworthiness(line, found, n_neighbors=10) > 0.99
 
 
 def test_components_stay_apart():

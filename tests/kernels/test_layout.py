@@ -64,14 +64,15 @@ def test_vertices_move_as_in_the_reference(n, dim, steps, epoch, rate, seed, dty
 @given(n=st.integers(2, 9), dim=st.integers(1, 4), epoch=st.integers(1, 20), seed=st.integers(0, 2**64 - 1))
 def test_vertices_move_as_in_the_reference_to_the_last_bit_where_nothing_is_rounded(n, dim, epoch, seed):
     rng = np.random.default_rng(seed)
-    # Whole positions up to 7, factors of a half and a quarter, five draws of steps up to 4: after the first of two
-    # edges positions are eighths up to 35. In the second one differences are sixteenths up to 50, and squares, of four
-    # axes together, multiples of 2**-8 up to 10,000: less than 2**24 of them, which single precision holds.
+    # Whole positions up to 7, two edges with a factor of a half, used twice, five draws of whole steps up to 4 each.
+    # When the last edge is used, positions are eighths up to 59 and differences up to 66. Squares of four axes together
+    # are multiples of 2**-6 up to 17,424: less than 2**24 of them, which single precision holds.
     positions = rng.integers(0, 8, (n, dim)).astype(np.float32)
     edges = np.concatenate([rng.permutation(n)[:2] for _ in range(n)]).astype(np.int32)
     ends = np.arange(0, 2 * n + 1, 2, dtype=np.int32)
     adjacency = sparse.csr_matrix((np.ones(2 * n, dtype=np.float32), edges, ends), shape=(n, n))
-    factors = rng.choice([-0.5, -0.25, 0.25, 0.5], (2, *tables()[0].shape)).astype(np.float32)
+    factors = rng.choice([-1.0, 1.0], (2, *tables()[0].shape)).astype(np.float32)
+    factors[0] /= 2
     factors[:, :, 1] = 0  # no slopes
     forces = tuple(partial(looked_up, table) for table in factors)
     expected = reference.move_vertices(adjacency, positions, np.arange(n), epoch, seed, (1.0, 5.0), forces)

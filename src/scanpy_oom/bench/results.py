@@ -268,7 +268,7 @@ class Results:
             agreement = [Agreement(**record) for record in found.pop("agreement")]
             results = cls(runs=runs, datasets=datasets, agreement=agreement, **found)
             if missing := [name for name in MACHINE if name not in results.machine]:
-                msg = f"{path} does not tell of its machine: {', '.join(missing)}."
+                msg = f"{path} lacks facts about its machine: {', '.join(missing)}."
                 raise ValueError(msg)
             return results
         except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:

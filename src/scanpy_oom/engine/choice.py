@@ -31,7 +31,7 @@ def engine(engine: object) -> Iterator[None]:
     ----------
     engine
         As :attr:`scanpy_oom.settings.engine <scanpy_oom.settings>` takes it: a :class:`dask.distributed.Client`, the
-        address of a scheduler, ``"dask"`` for the client of the moment, or ``"threads"``.
+        address of a scheduler, ``"dask"`` for the current Dask client, or ``"threads"``.
 
     Examples
     --------
@@ -93,6 +93,6 @@ def chosen_executor() -> Executor | None:
         return found
     msg = (
         f"scanpy_oom.settings.engine is {chosen!r}, which is no engine. Take 'threads', a dask.distributed.Client, the "
-        "address of a Dask scheduler ('tcp://host:8786'), or 'dask' for the client of the moment."
+        "address of a Dask scheduler ('tcp://host:8786'), or 'dask' for the current Dask client."
     )
     raise ValueError(msg)

@@ -263,18 +263,23 @@ def move_vertices(
     for i in vertices.tolist():
         here = positions[i].astype(np.float64)
         state = _scrambled(_scrambled(seed + epoch) + i)
+        due = {}
         for j, weight in zip(adjacency[i].indices, adjacency[i].data, strict=True):
             n_draws = uses(Fraction(float(weight / adjacency.data.max())), epoch, rate).get(epoch)
-            if n_draws is None:
-                continue
+            if n_draws is not None:
+                due[j] = n_draws
+        for j, n_draws in due.items():
             away = here - positions[j]
-            here = here + 2 * alpha * np.clip(forces[0](away @ away) * away, -4, 4)
+            here = here + alpha * np.clip(forces[0](away @ away) * away, -4, 4)
             driven = np.zeros_like(here)
             for _ in range(n_draws):
                 state += 0x9E3779B97F4A7C15
                 away = here - positions[((_scrambled(state) >> 32) * positions.shape[0]) >> 32]
                 driven += np.clip(forces[1](away @ away) * away, -4, 4)
             here = here + alpha * driven
+        for j in due:
+            away = here - positions[j]
+            here = here + alpha * np.clip(forces[0](away @ away) * away, -4, 4)
         out.append(here)
     return np.array(out)
 

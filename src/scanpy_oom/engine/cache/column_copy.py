@@ -172,7 +172,7 @@ class EntriesByColumn(ByBuckets):
 
     def _check(self, n_entries: int, n_threads: int) -> None:
         if not n_threads:
-            msg = "the limit of memory does not let columns be sorted"
+            msg = "the memory limit is too low to sort the columns"
             raise NoRoomError(msg)
         is_single = self.buckets.dtype == np.float32 and self._source.format != "dense"
         if is_single and n_entries < self._matrix.stored:

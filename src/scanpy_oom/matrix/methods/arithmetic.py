@@ -248,7 +248,10 @@ class Arithmetic(Mixin):
         if self._multiplies_matrices(self):
             if self.shape[0] == self.shape[1]:
                 return run_in_memory(operator.pow, "X ** n", self, exponent)
-            msg = "`X ** n` of a sparse matrix is a product of matrices in SciPy. For powers of values: `X.power(n)`."
+            msg = (
+                "`X ** n` multiplies a sparse matrix of SciPy by itself, so it must be square; this one has the shape "
+                f"{self.shape}. Use `X.power(n)` to raise each value to a power."
+            )
             raise TypeError(msg)
         return self._power(exponent)
 

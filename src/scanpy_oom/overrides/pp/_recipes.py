@@ -87,10 +87,11 @@ def _normalized(x: OOMMatrix) -> OOMMatrix:
     included = _totals(
         x.select(columns=np.flatnonzero(ENGINE.statistics(above, "col_nnz").known["col_nnz"] == 0)), floating
     )
-    if n_empty := np.count_nonzero(included == 0):
+    if (empty := np.flatnonzero(included == 0)).size:
         msg = (
-            f"{n_empty} cells have no counts in genes that make up at most {MAX_FRACTION:.0%} of every cell, and "
-            "cannot be normalized. Take them out first, as with `sc.pp.filter_cells(adata, min_counts=1)`."
+            f"{empty.size} cells cannot be normalized, the first of them at position {empty[0]}. Only genes with at "
+            f"most {MAX_FRACTION:.0%} of the counts in every cell are used, and these cells have no counts in such genes. "
+            "Take them out first."
         )
         raise ValueError(msg)
     return x.transform(ByRow("divide", included, floating)).transform(Elementwise("multiply", counts.mean()))
