@@ -90,7 +90,7 @@ def _normalized(x: OOMMatrix) -> OOMMatrix:
     if (empty := np.flatnonzero(included == 0)).size:
         msg = (
             f"{empty.size} cells cannot be normalized, the first of them at position {empty[0]}. Only genes with at "
-            f"most {MAX_FRACTION:.0%} of the counts in every cell are used, and these cells have no counts in such genes. "
+            f"most {MAX_FRACTION:.0%} of the counts in every cell are used; these cells have no counts in such genes. "
             "Take them out first."
         )
         raise ValueError(msg)
