@@ -43,6 +43,9 @@ class Reduction(ABC):
     only_here: str = ""
     """What of it must happen in the user's process, as a phrase; empty if other machines may compute it."""
 
+    tasks: Sequence[tuple[int, int]] | None = None
+    """First row of each task, and the one after its last, where these must be others than a partition's."""
+
     exchanges: bool = False
     """True if tasks write files that others read: elsewhere, :meth:`share` says where, in a folder of all workers."""
 
@@ -107,6 +110,13 @@ class Reduction(ABC):
     @abstractmethod
     def result(self, total: Any) -> Any:
         """Return what was asked for, from the merged partial results of all tasks."""
+
+    def in_parts(self, matrix: OOMMatrix) -> Reduction | None:
+        """Return what does in parts, on any machine, what of this one must happen in the user's process.
+
+        None if there is no such. It is asked for where :attr:`only_here` is set, before a pass is made elsewhere.
+        """
+        return None
 
     def share(self, folder: Path, name: str) -> None:
         """Write to files whose names begin with `name` in `folder`, where :attr:`exchanges` is set."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["Pass", "arrays_by_row", "of_each"]
+__all__ = ["Pass", "arrays_by_row", "groups_of", "of_each"]
 
 Method = Literal["finish", "merge", "pack", "result", "unpack"]
 """Methods of a reduction that take partial results."""
@@ -60,6 +60,13 @@ def of_each(requests: Sequence[Request], method: Method, *values: Partials) -> P
 def arrays_by_row(requests: Sequence[Request]) -> list[np.ndarray]:
     """Return the arrays that reductions write by row."""
     return [array for request in requests for reduction in request.reductions for array in reduction.by_row()]
+
+
+def groups_of(partition: Partition, requests: Sequence[Request], partial_nbytes: int) -> list[list[tuple[int, int]]]:
+    """Return the tasks of each group: the partition's, or each by itself of those that a reduction must have."""
+    every = (reduction.tasks for request in requests for reduction in request.reductions)
+    own = next((tasks for tasks in every if tasks is not None), None)
+    return partition.groups(partial_nbytes) if own is None else [[task] for task in own]
 
 
 class Pass:
@@ -285,8 +292,9 @@ class Pass:
                 for blocks in read:
                     self.update(running, blocks)
             return self.finish(running)
-        groups = self.partition.groups(self.partial_nbytes)
-        if self.reader.at_hand and all(r.is_final for request in self.requests for r in request.reductions):
+        groups = groups_of(self.partition, self.requests, self.partial_nbytes)
+        reductions = [reduction for request in self.requests for reduction in request.reductions]
+        if self.reader.at_hand and all(one.is_final and one.tasks is None for one in reductions):
             groups = [[(0, self.partition.n_rows)]] if groups else []  # values have their places, whatever a task is
         totals: Partials | None = None
         with closing(self.in_order(self.task, (task for group in groups for task in group))) as results:

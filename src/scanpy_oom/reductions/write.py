@@ -12,11 +12,13 @@ import numpy as np
 
 from ..engine.block import stored_rows
 from ..engine.budget import LARGEST_BLOCK
+from ..engine.compute import compute
 from ..engine.reduction import Reduction
 from ..storage.hdf5.writer import ArrayWriter, CompressedWriter
 from ..storage.scratch.file import check_scratch_space
 from ..storage.scratch.reorder import ScratchRows
 from .collect import CollectSparse
+from .write_parts import StoredLengths, WriteParts, part_size, sorts_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -58,13 +60,14 @@ class Write(Reduction):
 
     in_order = True
     is_final = True
-    only_here = "writing a file"
+    only_here = "writing rows in another order than that of the file, or chunks that are large"
 
     def __init__(self, parent: h5py.Group | zarr.Group, name: str, dataset_kwargs: Mapping[str, object]) -> None:
         self._target = (parent, name)
         self._dataset_kwargs = dataset_kwargs
         self._full_name = _full_name(parent, name)
         self._writer: Any = None
+        self._scratch: ScratchRows | None = None
 
     def as_array(self, matrix: OOMMatrix) -> bool:
         """Return whether a matrix is written as an array: if it would be one in memory, or that was asked for."""
@@ -73,17 +76,35 @@ class Write(Reduction):
     def prepare(self, matrix: OOMMatrix) -> None:
         self._dense = self.as_array(matrix)
         self._dtype, (n_rows, self._n_columns) = matrix.dtype_in_memory, matrix.shape
-        rows, columns = matrix.selection.rows, matrix.selection.columns
+        rows = matrix.selection.rows
         self._drops_zeros = matrix.chain.drops_zeros
-        self._sorts = columns is not None and bool((np.diff(columns) < 0).any())
-        self._scratch: ScratchRows | None = None
+        self._sorts = sorts_columns(matrix)
         if rows is not None and (np.diff(rows) < 0).any():
             nbytes = n_rows * self._n_columns * self._dtype.itemsize if self._dense else matrix.nbytes_in_memory
             check_scratch_space(nbytes, f"Writing {matrix!r}, whose rows were reordered,")
             dtypes = [self._dtype] if self._dense else [np.dtype(np.int32), self._dtype]
             self._scratch = ScratchRows(n_rows, dtypes)
-        kind = _writers(self._target[0])[0 if self._dense else 1]
-        self._writer = kind(*self._target, matrix.shape, self._dtype, self._dataset_kwargs)
+        if self._writer is None:
+            self._open(matrix)
+
+    def _open(self, matrix: OOMMatrix) -> None:
+        kind = _writers(self._target[0])[0 if self.as_array(matrix) else 1]
+        self._writer = kind(*self._target, matrix.shape, matrix.dtype_in_memory, self._dataset_kwargs)
+
+    def in_parts(self, matrix: OOMMatrix) -> WriteParts | None:
+        """Return what writes the matrix in parts; None where rows come in another order, or chunks are large."""
+        rows = matrix.selection.rows
+        if rows is not None and (np.diff(rows) < 0).any():
+            return None
+        width = matrix.shape[1] if self.as_array(matrix) else 0
+        lengths = np.ones(matrix.shape[0], dtype=np.int64) if width else _lengths(matrix)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        self._open(matrix)
+        size = part_size(self._writer.steps(), offsets, width)
+        if not size:
+            return None
+        encoders = self._writer.in_parts() if width else self._writer.in_parts(lengths)
+        return WriteParts(self._writer, encoders, offsets, size, width=width)
 
     def partial(self) -> None:
         return None
@@ -126,6 +147,16 @@ class Write(Reduction):
             self._writer.discard()
             if self._scratch is not None:
                 self._scratch.close()
+
+
+def _lengths(matrix: OOMMatrix) -> NDArray[np.int64]:
+    """Return how many entries each row stores when it is written."""
+    plain = matrix.selection.columns is None and not matrix.chain.drops_zeros and matrix.chain.fill_values is None
+    if plain and matrix.source.nnz_is_exact:
+        offsets, rows = matrix.source.row_offsets(), matrix.selection.source_rows(np.arange(matrix.shape[0]))
+        return np.subtract(offsets[rows + 1], offsets[rows], dtype=np.int64)
+    lengths: NDArray[np.int64] = compute(matrix, StoredLengths())
+    return lengths
 
 
 def is_written_by_columns(matrix: OOMMatrix, parent: h5py.Group | zarr.Group, name: str) -> bool:

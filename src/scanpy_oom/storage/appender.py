@@ -1,15 +1,19 @@
-"""Appending to an array of a file, whole chunks at a time."""
+"""Appending to an array of a file, whole chunks at a time; and filling one in any order."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from .abc import Values
 
-__all__ = ["Appender", "Appends", "GrowingArray"]
+__all__ = ["Appender", "Appends", "Encoder", "GrowingArray", "PlainEncoder"]
+
+Encoded = TypeVar("Encoded")
 
 
 class GrowingArray(Protocol):
@@ -29,14 +33,49 @@ class GrowingArray(Protocol):
     def __setitem__(self, rows: slice, values: Values, /) -> None: ...
 
 
+class Encoder(ABC, Generic[Encoded]):
+    """Makes parts of an array what its file takes in, in any process: it is pickled, and the file is not."""
+
+    @abstractmethod
+    def encode(self, start: int, rows: Values) -> Encoded:
+        """Return what :meth:`Appends.put` takes in of the rows from `start` on."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainEncoder(Encoder["Values"]):
+    """Leaves values to the library that writes the file.
+
+    Parameters
+    ----------
+    dtype
+        Type of the array.
+    """
+
+    dtype: np.dtype
+
+    def encode(self, start: int, rows: Values) -> Values:
+        """Return the rows, in the type of the array."""
+        return rows.astype(self.dtype, copy=False)
+
+
 class Appends(Protocol):
-    """Anything that rows can be appended to."""
+    """Anything that rows can be appended to, or that can be filled in any order instead."""
 
     def append(self, rows: Values, /) -> None:
         """Append `rows`."""
 
     def close(self) -> None:
         """Write all that waits."""
+
+    @property
+    def step(self) -> int:
+        """Parts begin at a multiple of so many rows."""
+
+    def in_parts(self, n_rows: int, /) -> Encoder[Any]:
+        """Take no rows any more but parts, in any order, of so many rows in all; return what makes them."""
+
+    def put(self, start: int, encoded: Any, /) -> None:
+        """Write a part, which an encoder has made."""
 
 
 class Appender:
@@ -62,6 +101,11 @@ class Appender:
         """Rows appended so far."""
         return self._started + self._n_waiting
 
+    @property
+    def step(self) -> int:
+        """Parts begin at a multiple of so many rows."""
+        return self._step
+
     def append(self, rows: Values) -> None:
         """Append `rows`, whose dtype becomes that of the array. They are not to change afterwards."""
         self._waiting.append(rows.astype(self._array.dtype, copy=False))
@@ -74,6 +118,19 @@ class Appender:
         """Write all that waits."""
         if self._n_waiting:
             self._flush(self._n_waiting)
+
+    def in_parts(self, n_rows: int) -> Encoder[Any]:
+        """Make room for all rows, and return what makes parts of them."""
+        if self._array.shape[0] != n_rows:
+            self._array.resize((n_rows, *self._array.shape[1:]))
+        return self._encoder()
+
+    def _encoder(self) -> Encoder[Any]:
+        return PlainEncoder(self._array.dtype)
+
+    def put(self, start: int, encoded: Any) -> None:
+        """Write a part."""
+        self._array[start : start + encoded.shape[0]] = encoded
 
     def _flush(self, n_rows: int) -> None:
         """Write the first `n_rows` of what waits."""

@@ -9,12 +9,12 @@ import anndata
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
     from .abc import Values
-    from .appender import Appends
+    from .appender import Appends, Encoder
 
 __all__ = ["CHUNK", "CompressedMatrixWriter", "CompressedRows", "DenseMatrixWriter", "MatrixWriter", "index_dtype"]
 
@@ -81,6 +81,20 @@ class CompressedRows:
         self._lengths[self._n_rows : self._n_rows + n_rows] = np.diff(indptr)
         self._n_rows += n_rows
 
+    def steps(self) -> list[int]:
+        """Return the entries of which parts have a multiple, of values and of indices."""
+        return [self._data.step, self._indices.step]
+
+    def in_parts(self, lengths: NDArray[np.int64]) -> list[Encoder[Any]]:
+        """Take parts from now on, of rows of these lengths; return what encodes values and indices."""
+        self._lengths[:] = lengths
+        return [array.in_parts(int(lengths.sum())) for array in (self._data, self._indices)]
+
+    def put(self, start: int, encoded: Sequence[Any]) -> None:
+        """Write values and indices from an entry on."""
+        for array, part in zip((self._data, self._indices), encoded, strict=True):
+            array.put(start, part)
+
     def close(self) -> NDArray[np.integer]:
         """Write what waits; return where the rows start."""
         self._data.close()
@@ -132,6 +146,18 @@ class CompressedMatrixWriter(MatrixWriter[Group]):
         """Write the next rows."""
         self._rows.append(indptr, indices, values)
 
+    def steps(self) -> list[int]:
+        """Return the entries of which parts have a multiple, of values and of indices."""
+        return self._rows.steps()
+
+    def in_parts(self, lengths: NDArray[np.int64]) -> list[Encoder[Any]]:
+        """Take no rows any more but parts of rows that store so many entries; return what encodes these."""
+        return self._rows.in_parts(lengths)
+
+    def put(self, start: int, encoded: Sequence[Any]) -> None:
+        """Write what was encoded of values and indices from an entry on."""
+        self._rows.put(start, encoded)
+
     def close(self) -> None:
         """Write what waits, and where the rows start."""
         self._write_offsets(self._rows.close())
@@ -159,6 +185,7 @@ class DenseMatrixWriter(MatrixWriter[Group]):
             options.setdefault("chunks", (min(max(CHUNK // shape[1], 1), shape[0]), shape[1]))
         # anndata names the encoding after the type that it was given, unless it is named already
         attributes = {"encoding-type": "array", "encoding-version": "0.2.0"}
+        self._n_rows = shape[0]
         self._rows = self._create_array(parent, name, shape, dtype, options, attributes)
 
     def _is_cut(self, options: Mapping[str, object]) -> bool:
@@ -168,6 +195,18 @@ class DenseMatrixWriter(MatrixWriter[Group]):
     def append(self, rows: Values) -> None:
         """Write the next rows."""
         self._rows.append(rows)
+
+    def steps(self) -> list[int]:
+        """Return the rows of which parts have a multiple."""
+        return [self._rows.step]
+
+    def in_parts(self) -> list[Encoder[Any]]:
+        """Take no rows any more but parts; return what encodes these."""
+        return [self._rows.in_parts(self._n_rows)]
+
+    def put(self, start: int, encoded: Sequence[Any]) -> None:
+        """Write what was encoded from a row on."""
+        self._rows.put(start, encoded[0])
 
     def close(self) -> None:
         """Write what waits."""

@@ -13,6 +13,7 @@ from scanpy_oom.engine.runtime import pass_log
 from scanpy_oom.matrix import OOMMatrix
 from scanpy_oom.reductions import CollectSparse, GroupMedians, PearsonModel, PearsonVariances, RunningSum
 from scanpy_oom.reductions.collect import CollectDense, Nothing, SparseProduct
+from scanpy_oom.reductions.write_parts import StoredLengths
 
 from ..test_array_implementation import arrays, reductions
 
@@ -33,6 +34,7 @@ def one_of_each(matrix: OOMMatrix) -> Iterator[Reduction]:
     yield CollectDense("the test")
     yield SparseProduct(sparse.random(n_columns, 5, 0.3, format="csr", random_state=0))
     yield Nothing()
+    yield StoredLengths()
 
 
 def numbers(result: Any) -> list[np.ndarray]:

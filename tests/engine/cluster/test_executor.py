@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from scanpy_oom.engine.compute import compute, executor, run
 from scanpy_oom.engine.reduction import Reduction
 from scanpy_oom.engine.request import Request, Step
 from scanpy_oom.matrix import OOMMatrix
-from scanpy_oom.reductions import AxisStatistics, Gram, GroupMoments, GroupWelford, SetSums
+from scanpy_oom.reductions import AxisStatistics, Gram, GroupMoments, GroupWelford, SetSums, write_parts
+from scanpy_oom.reductions.write_parts import WriteParts
 from scanpy_oom.settings import settings
+from scanpy_oom.storage import matrix_writer
 
 from ...matrices import annotated, counts, oom
 from ..test_array_implementation import CHAINS, kinds
@@ -108,7 +111,8 @@ def test_all_reductions_that_workers_may_compute_are_tested(read):
     tested = {type(one) for one in one_of_each(read().X)}
     ours = {kind for kind in kinds() if kind.__module__.startswith("scanpy_oom.reductions.")}
     for kind in ours - tested:
-        assert kind.only_here or kind.__abstractmethods__ or kind.__subclasses__(), kind
+        in_test_write_parts = kind is WriteParts
+        assert in_test_write_parts or kind.only_here or kind.__abstractmethods__ or kind.__subclasses__(), kind
 
 
 @pytest.mark.parametrize("engine", ["client", "three"])
@@ -200,13 +204,38 @@ def test_what_cannot_be_pickled_is_computed_here_and_explained_as_such(client, r
     assert_same_bits([found], [want], [AxisStatistics()])
 
 
-def test_a_file_is_written_by_this_process(client, read, tmp_path):
+@pytest.mark.parametrize("how", [{}, {"compression": "gzip"}, {"compression": "lzf"}], ids=str)
+def test_a_file_is_written_here_of_what_workers_compute(client, read, tmp_path, how):
     adata = read()
     sc.pp.log1p(adata)
     with scanpy_oom.engine(client):
-        adata.write_h5ad(tmp_path / "out.h5ad")
-    assert last_pass().why_not_on_device == "writing a file"
+        adata.write_h5ad(tmp_path / "out.h5ad", **how)
+    assert last_pass().device == "2 Dask workers"
     np.testing.assert_array_equal(sc.read_h5ad(tmp_path / "out.h5ad").X.data, np.log1p(read().to_memory().X.data))
+
+
+def test_a_zarr_store_is_written_by_the_workers_and_is_that_of_threads(client, read, tmp_path, monkeypatch):
+    monkeypatch.setattr(write_parts, "PART", 10_000)
+    monkeypatch.setattr(matrix_writer, "CHUNK", 5_000)
+    files = []
+    for engine in ("threads", client):
+        adata = read()[::2, 60:10:-1].copy()
+        sc.pp.log1p(adata)
+        with scanpy_oom.engine(engine):
+            adata.write_zarr(tmp_path / "out.zarr")
+        store = tmp_path / "out.zarr" / "X"
+        files.append({path.relative_to(store): path.read_bytes() for path in store.rglob("*") if path.is_file()})
+        shutil.rmtree(tmp_path / "out.zarr")
+    assert last_pass().device == "2 Dask workers"
+    assert len(last_pass().workers) == 2
+    assert files[0] == files[1]
+
+
+def test_rows_in_another_order_are_written_by_this_process_which_says_why(client, read, tmp_path):
+    with scanpy_oom.engine(client):
+        read()[::-1].write_h5ad(tmp_path / "out.h5ad")
+    assert last_pass().why_not_on_device.startswith("writing rows in another order")
+    np.testing.assert_array_equal(sc.read_h5ad(tmp_path / "out.h5ad").X.data, read().to_memory().X[::-1].data)
 
 
 def test_a_matrix_without_rows_needs_no_worker(client, read):

@@ -27,7 +27,7 @@ from ..reader import SourceReader
 from ..runtime import pass_log
 from ..runtime.empty_rows import report_zero_rows
 from ..runtime.progress import progress
-from ..thread_pass import arrays_by_row, of_each
+from ..thread_pass import arrays_by_row, groups_of, of_each
 from .client import memory_limit, this_process
 from .payload import Payload, pieces, token
 from .runs import Outcome, n_moves, places, runs_of
@@ -159,7 +159,7 @@ class ClusterPass:
 
     def _groups(self, workers: Mapping[str, int]) -> list[list[Run]]:
         """Return the runs of each group of tasks."""
-        tasks = self.partition.groups(self.partial_nbytes)
+        tasks = groups_of(self.partition, self.requests, self.partial_nbytes)
         return runs_of(tasks, sum(workers.values()), single=self.goes_here)
 
     def _totals(self) -> Partials:

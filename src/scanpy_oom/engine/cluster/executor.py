@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from ...settings import settings
@@ -70,6 +71,7 @@ class ClusterExecutor(Executor):
 
     def run(self, step: Step) -> Results:
         """Make a pass."""
+        step = _in_parts(step)
         requests = step.requests
         content = _content(requests)
         if isinstance(content, str):
@@ -92,6 +94,21 @@ class ClusterExecutor(Executor):
         if isinstance(content, str):
             return Distribution("", why_here=content)
         return ClusterPass(self.cluster, step, content).distribution()
+
+
+def _in_parts(step: Step) -> Step:
+    """Return a step with reductions in parts in the place of those that must be made here, if nothing else must."""
+    bare = [replace(request, reductions=()) for request in step.requests]
+    if not any(one.only_here for request in step.requests for one in request.reductions) or reason_for_here(bare):
+        return step
+    requests = [
+        replace(
+            request,
+            reductions=[one.in_parts(request.matrix) or one if one.only_here else one for one in request.reductions],
+        )
+        for request in step.requests
+    ]
+    return replace(step, requests=requests)
 
 
 def _content(requests: Sequence[Request]) -> tuple[bytes, dict[str, bytes]] | str:

@@ -59,7 +59,7 @@ class ShardPass(Pass):
         rows = np.arange(start, stop, dtype=np.intp) if ordered is None else ordered[start:stop]
         self.rows = rows if (np.diff(rows) > 0).all() else np.unique(rows)  # ascending and each once
         needed = needed_columns([request.matrix for request in self.requests])
-        return self.shard.reader(self.rows, needed, caches=policy.cache)
+        return self.shard.reader(self.rows, needed, caches=policy.cache and not self.is_final)
 
     def longest(self) -> int:
         return self.partition.longest(self.run_of_tasks.tasks)

@@ -2,22 +2,92 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..appender import Appender
+import zarr
+
+from ...errors import OOMError
+from ..appender import Appender, Encoder
 from ..matrix_writer import CompressedMatrixWriter, DenseMatrixWriter, MatrixWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
-    import zarr
     from numpy.typing import NDArray
+
+    from ..abc import Values
 
 __all__ = ["ZarrArrayWriter", "ZarrCompressedWriter"]
 
 CHUNKS_AT_A_TIME = 8
 """Chunks that are handed to zarr together, which compresses them at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrEncoder(Encoder[None]):
+    """Writes parts of an array to a store in a folder: its chunks are files, which any process can write.
+
+    Parameters
+    ----------
+    store
+        The folder.
+    path
+        Place of the array in the store.
+    """
+
+    store: str
+    path: str
+
+    def encode(self, start: int, rows: Values) -> None:
+        """Write the rows, and leave nothing to be written.
+
+        Raises
+        ------
+        OOMError
+            If this process does not see the store.
+        """
+        if not Path(self.store, self.path).is_dir():
+            msg = (
+                f"{socket.gethostname()} sees no store {self.store}, of which it is to write a part. All workers "
+                "must see it under this path, as on a shared file system. Write there, or in one process: "
+                "`scanpy_oom.settings.engine = 'threads'`."
+            )
+            raise OOMError(msg)
+        zarr.open_array(self.store, path=self.path, mode="r+")[start : start + rows.shape[0]] = rows
+
+
+class ZarrAppender(Appender):
+    """Appends to an array of a store, some chunks at a time.
+
+    Parameters
+    ----------
+    array
+        The array.
+    """
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self._unit = (array.shards or array.chunks)[0]
+        super().__init__(array, CHUNKS_AT_A_TIME * self._unit)
+        self._place = array.store_path
+
+    @property
+    def step(self) -> int:
+        """Rows of a chunk, or of a shard where there are such."""
+        return self._unit
+
+    def _encoder(self) -> Encoder[Any]:
+        if not isinstance(self._place.store, zarr.storage.LocalStore):
+            return super()._encoder()
+        return ZarrEncoder(str(Path(self._place.store.root).absolute()), self._place.path)
+
+    def put(self, start: int, encoded: Any) -> None:
+        """Write a part, if it is not yet written."""
+        if encoded is not None:
+            super().put(start, encoded)
 
 
 class _Writer(MatrixWriter["zarr.Group"]):
@@ -36,10 +106,10 @@ class _Writer(MatrixWriter["zarr.Group"]):
         dtype: np.dtype,
         options: Mapping[str, Any],
         attributes: Mapping[str, Any],
-    ) -> Appender:
+    ) -> ZarrAppender:
         array = parent.create_array(name, shape=shape, dtype=dtype, **options)
         array.attrs.update(attributes)
-        return Appender(array, CHUNKS_AT_A_TIME * (array.shards or array.chunks)[0])
+        return ZarrAppender(array)
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Give options the names that they have in zarr 3, as anndata does."""
