@@ -1,13 +1,15 @@
 """Passes on a Dask cluster beside threads: seconds, bytes between processes, and what killed workers change.
 
-``python benchmarks/cluster.py FILE.h5ad [--workers 2] [--turns 3] [--kills 20] [--worker-memory 700MB]``. FILE holds
-counts. Reading to PCA is measured on threads and on workers of one thread each, taking turns; results must be equal to
-the last bit. With `--kills`, that many more runs follow in which a random worker is killed at a random time.
+``python benchmarks/cluster.py FILE.h5ad [--workers 2] [--turns 3] [--kills 20] [--worker-memory 700MB] [--write
+zarr|h5ad]``. FILE holds counts. Reading to PCA, or writing normalized values, is measured on threads and on workers of
+one thread each, taking turns; results must be equal to the last bit. With `--kills`, that many more runs follow in
+which a random worker is killed at a random time.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import random
 import statistics
 import subprocess
@@ -19,15 +21,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 import psutil
 import scanpy as sc
+import zarr
 from dask.distributed import Client, LocalCluster
 
 import scanpy_oom
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+ENTRIES = 2**24
+"""Entries of which a digest is made at a time."""
 
 LOOPBACK = "lo"
 """Interface by which processes of one machine talk."""
@@ -49,8 +56,31 @@ def workflow(path: str) -> AnnData:
     return adata
 
 
-def differences(one: AnnData, other: AnnData) -> list[str]:
+def written(path: str, form: str) -> str:
+    """Normalize and write; return a digest of what is in the file."""
+    adata = sc.read_h5ad(path, backed="oom")
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    adata = adata[:, 100:].copy()
+    digest = hashlib.blake2b()
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / f"out.{form}"
+        if form == "zarr":
+            adata.write_zarr(target)
+            x = zarr.open_group(target, mode="r")["X"]
+        else:
+            adata.write_h5ad(target, compression="gzip")
+            x = h5py.File(target)["X"]
+        for key in ("indptr", "indices", "data"):
+            for start in range(0, x[key].shape[0], ENTRIES):
+                digest.update(x[key][start : start + ENTRIES])
+    return digest.hexdigest()
+
+
+def differences(one: AnnData | str, other: AnnData | str) -> list[str]:
     """Name what differs in any bit."""
+    if isinstance(one, str) or isinstance(other, str):
+        return [] if one == other else ["file"]
     frames = [f"{name}.{key}" for name in ("obs", "var") for key in getattr(one, name)]
     found = [key for key in frames if not getattr(one, key[:3])[key[4:]].equals(getattr(other, key[:3])[key[4:]])]
     equal = np.array_equal(one.obsm["X_pca"], other.obsm["X_pca"])
@@ -62,10 +92,10 @@ def sent() -> int:
     return int(psutil.net_io_counters(pernic=True)[LOOPBACK].bytes_sent)
 
 
-def timed(path: str) -> tuple[AnnData, float, int]:
-    """Return the result of the workflow, its seconds, and bytes between processes."""
+def timed(path: str, form: str | None) -> tuple[AnnData | str, float, int]:
+    """Return the result of the workflow, or of writing, its seconds, and bytes between processes."""
     start, before = time.perf_counter(), sent()
-    found = workflow(path)
+    found = workflow(path) if form is None else written(path, form)
     return found, time.perf_counter() - start, sent() - before
 
 
@@ -125,20 +155,21 @@ def main() -> None:
     parser.add_argument("--worker-memory", default="auto")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--write", choices=("h5ad", "zarr"))
     asked = parser.parse_args()
     scanpy_oom.settings.n_threads = asked.workers
     with LocalCluster(n_workers=0, dashboard_address=":0") as cluster, Client(cluster) as client, ExitStack() as stack:
         workers = Workers(cluster.scheduler_address, asked.workers, asked.worker_memory)
         stack.callback(workers.stop)
         client.wait_for_workers(asked.workers)
-        expected, *_ = timed(asked.file)
+        expected, *_ = timed(asked.file, asked.write)
         with scanpy_oom.engine(client):  # workers import what they need
-            timed(asked.file)
+            timed(asked.file, asked.write)
         seconds: dict[str, list[float]] = {"threads": [], "workers": []}
         for _ in range(asked.turns):
-            _, threads, _ = timed(asked.file)
+            _, threads, _ = timed(asked.file, asked.write)
             with scanpy_oom.engine(client):
-                found, on_workers, nbytes = timed(asked.file)
+                found, on_workers, nbytes = timed(asked.file, asked.write)
             seconds["threads"].append(threads)
             seconds["workers"].append(on_workers)
             differing = differences(expected, found) or "nothing"
@@ -157,7 +188,7 @@ def main() -> None:
         for number in range(asked.kills):
             timer = workers.kill_one(1.2 * expected_seconds)
             with scanpy_oom.engine(client):
-                found, took, _ = timed(asked.file)
+                found, took, _ = timed(asked.file, asked.write)
             timer.join()
             client.wait_for_workers(asked.workers)
             differing = differences(expected, found) or "nothing"
