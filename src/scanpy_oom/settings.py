@@ -245,13 +245,13 @@ class Settings:
 
     @engine.setter
     def engine(self, value: object) -> None:
-        if isinstance(value, str) and value not in {"threads", "dask"} and "://" not in value:
+        if isinstance(value, str) and not value:
             msg = (
-                f"engine must be 'threads', 'dask', the address of a Dask scheduler ('tcp://host:8786') or a "
-                f"dask.distributed.Client, not {value!r}."
+                "engine must be 'threads', 'dask', the address of a Dask scheduler ('tcp://host:8786'), a "
+                "dask.distributed.Client, or an engine of a plugin; not ''."
             )
             raise ValueError(msg)
-        self._engine = value
+        self._engine = value  # who knows it is asked when a pass is made: plugins are not loaded before
 
 
 def _renamed(old: str, new: str) -> None:

@@ -102,13 +102,18 @@ def test_an_engine_that_nobody_knows_is_named_with_those_there_are():
             made_by()
 
 
-@pytest.mark.parametrize("name", ["thread", "Dask", "host:8786", ""])
-def test_a_name_that_is_none_is_refused_where_it_is_set(name):
-    with pytest.raises(ValueError, match=r"engine must be 'threads', 'dask'.*not "):
-        settings.engine = name
-    if name:
-        with pytest.raises(ValueError, match="is no engine"), scanpy_oom.engine(name):
-            pass
+@pytest.mark.parametrize("name", ["thread", "Dask", "host:8786"])
+def test_a_name_that_is_none_is_refused_before_a_pass_is_made(name):
+    settings.engine = name
+    with pytest.raises(ValueError, match=rf"settings.engine is '{name}', which is no engine"):
+        made_by()
+    with pytest.raises(ValueError, match="is no engine"), scanpy_oom.engine(name):
+        pass
+
+
+def test_no_name_is_refused_where_it_is_set():
+    with pytest.raises(ValueError, match=r"engine must be 'threads', 'dask'.*not ''"):
+        settings.engine = ""
 
 
 def test_a_context_ends_with_an_error_too_and_contexts_may_be_nested(machine):

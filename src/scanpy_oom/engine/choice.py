@@ -54,7 +54,8 @@ def of_dask(engine: object) -> Executor | None:
     OOMError
         If Dask is not installed.
     """
-    if not isinstance(engine, str) and "distributed" not in sys.modules:  # of which it would be a client
+    is_client = not isinstance(engine, str) and "distributed" in sys.modules
+    if not is_client and engine != "dask" and "://" not in str(engine):
         return None
     try:
         from .cluster.executor import executor_of

@@ -22,6 +22,9 @@ __all__ = ["Partition", "Rows", "in_source_order"]
 N_TASKS, N_LARGE_TASKS = 64, 16
 """Tasks of a pass, and of one whose partial results are large: each has one to be filled and merged."""
 
+LONGEST_TASK, LONGEST_LARGE_TASK = 2**15, 2**16
+"""Rows of a task, at most: passes over many have more tasks, for more machines to have something to do."""
+
 SMALLEST_TASK = 256
 
 GROUP, LARGE_GROUP = 8, 4
@@ -110,8 +113,9 @@ class Partition:
         partial_nbytes
             Bytes of the partial results of a task.
         """
-        n_tasks = N_TASKS if partial_nbytes < LARGE else N_LARGE_TASKS
-        step = max(SMALLEST_TASK, -(-self.n_rows // n_tasks))
+        large = partial_nbytes >= LARGE
+        n_tasks, longest = (N_LARGE_TASKS, LONGEST_LARGE_TASK) if large else (N_TASKS, LONGEST_TASK)
+        step = min(max(SMALLEST_TASK, -(-self.n_rows // n_tasks)), longest)
         return [(start, min(start + step, self.n_rows)) for start in range(0, self.n_rows, step)]
 
     def groups(self, partial_nbytes: int = 0) -> list[list[tuple[int, int]]]:

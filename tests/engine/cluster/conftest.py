@@ -60,6 +60,12 @@ def three() -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
+def four() -> Iterator[Client]:
+    """Four of them."""
+    yield from _within(4, 1)
+
+
+@pytest.fixture(scope="session")
 def one() -> Iterator[Client]:
     """One worker of this process, with two threads."""
     yield from _within(1, 2)

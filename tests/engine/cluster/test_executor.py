@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def test_rows_and_columns_in_any_order_and_repeated_arrive_in_their_places(three
     assert_same_as_on_threads(three, lambda: matrix(read, "normalised", rows, columns), "all")
 
 
-@pytest.mark.parametrize("workers", ["one", "three"])
+@pytest.mark.parametrize("workers", ["one", "three", "four"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_results_do_not_depend_on_the_number_of_workers(request, read, workers, kind):
     make = lambda: matrix(read, "scaled", "shuffled", "some")
@@ -148,6 +149,35 @@ def test_totals_of_rows_are_found_once_and_stay_with_the_client(client, read):
     with scanpy_oom.engine(client):
         compute(x, AxisStatistics())
     np.testing.assert_array_equal(totals.values, read().X.to_memory().astype(float).sum(axis=1).A1)
+
+
+def normalised_and_joined(read: Read) -> ad.AnnData:
+    """Two files whose rows are divided by totals that are not known, the second in another order; one row is empty."""
+    parts = [read(), read()[::-1].copy()]
+    for part in parts:
+        sc.pp.normalize_total(part, target_sum=1e4)
+    return ad.concat(parts, index_unique="-")
+
+
+@pytest.mark.parametrize("some", [slice(None), slice(10, None, 3)])
+def test_totals_of_files_that_are_joined_stay_with_the_client_which_warns_of_empty_cells(client, read, some):
+    adata, want = normalised_and_joined(read)[some], normalised_and_joined(read)[some]
+    is_told = lambda: (
+        pytest.warns(UserWarning, match="Some cells have zero counts") if some == slice(None) else nullcontext()
+    )
+    with is_told():
+        expected = compute(want.X, AxisStatistics())
+    with scanpy_oom.engine(client), is_told():
+        found = compute(adata.X, AxisStatistics())
+    assert last_pass().device == "2 Dask workers"
+    assert_same_bits([found], [expected], [AxisStatistics()])
+    for ours, theirs in zip(adata.X.source.parts, want.X.source.parts, strict=True):
+        (own,), (other,) = ours.matrix.chain.totals, theirs.matrix.chain.totals
+        np.testing.assert_array_equal(own.values, other.values)
+    if some == slice(None):
+        assert not any(
+            np.isnan(totals.values).any() for part in adata.X.source.parts for totals in part.matrix.chain.totals
+        )
 
 
 def test_large_partial_results_are_merged_in_the_same_groups(client, read):

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scanpy_oom.engine.cluster.row_totals import FoundTotals
 from scanpy_oom.engine.cluster.runs import Outcome, Run, n_moves, places, runs_of
-from scanpy_oom.engine.partition import Partition
+from scanpy_oom.engine.partition import LONGEST_LARGE_TASK, LONGEST_TASK, Partition
 from scanpy_oom.engine.reader import SourceReader
 from scanpy_oom.matrix.selection import Selection
 from scanpy_oom.storage.sources.memory import MemorySource
@@ -18,7 +19,7 @@ from ...matrices import counts
 
 def groups(n_rows: int, nbytes: int = 0) -> list[list[tuple[int, int]]]:
     shape = n_rows, 4
-    source = MemorySource(counts(*shape))
+    source = MemorySource(counts(min(n_rows, 50_000), 4))
     return Partition(SourceReader(source), Selection(None, None, shape), 1).groups(nbytes)
 
 
@@ -34,6 +35,17 @@ def test_runs_hold_each_task_once_in_order_and_none_reaches_into_another_group(n
     assert flat[-1].span[1] == n_rows
     if single:
         assert all(len(run.tasks) == 1 for run in flat)
+
+
+@pytest.mark.parametrize("nbytes", [0, 2**30])
+def test_passes_over_many_rows_have_more_tasks_for_more_machines(nbytes):
+    longest = LONGEST_LARGE_TASK if nbytes else LONGEST_TASK
+    for n_rows in (1_000_000, 10_000_000, 100_000_001):
+        tasks = [task for group in groups(n_rows, nbytes) for task in group]
+        assert max(stop - start for start, stop in tasks) <= longest
+        assert len(tasks) >= (16 if nbytes else 64)
+        assert [start for start, _ in tasks[1:]] == [stop for _, stop in tasks[:-1]]
+        assert (tasks[0][0], tasks[-1][1]) == (0, n_rows)
 
 
 def test_groups_are_cut_further_where_threads_would_have_nothing_to_do():
@@ -69,6 +81,7 @@ def test_results_move_where_they_are_merged_elsewhere(how, n):
 def test_the_size_of_an_outcome_is_that_of_its_arrays():
     run = Run(0, ((0, 10),))
     arrays = [np.zeros(1000), np.zeros(500)]
-    outcome = Outcome(run, [[arrays[0], (arrays[1], [arrays[1]])], [None]], [arrays[0]], [arrays[1]])
-    expected = 2 * arrays[0].nbytes + 3 * arrays[1].nbytes
+    totals = [FoundTotals(0, np.zeros(500, dtype=np.intp), arrays[1])]
+    outcome = Outcome(run, [[arrays[0], (arrays[1], [arrays[1]])], [None]], [arrays[0]], totals)
+    expected = 2 * arrays[0].nbytes + 4 * arrays[1].nbytes
     assert expected <= sys.getsizeof(outcome) <= expected + 1000

@@ -9,6 +9,7 @@ import pytest
 
 import scanpy_oom
 from scanpy_oom.engine.cluster.payload import Payload, packed, pieces
+from scanpy_oom.engine.cluster.row_totals import missing
 from scanpy_oom.engine.cluster.runs import Run
 from scanpy_oom.engine.cluster.worker import merge, part, partials_of, read_ahead, rows_of, work
 from scanpy_oom.engine.compute import compute
@@ -28,7 +29,13 @@ class Tasks:
 
     def __init__(self, client, matrix, *reductions, folder=None):
         request = Request(matrix, reductions)
-        how = {"cache": True, "reuse": False, "memory_limit": None, "client": ("elsewhere", 1)}
+        how = {
+            "cache": True,
+            "reuse": False,
+            "memory_limit": None,
+            "client": ("elsewhere", 1),
+            "missing": missing([request]),
+        }
         payload = Payload(*packed([request]), **how, folder=None if folder is None else str(folder))
         self.parts, self.client, self._alive = list(pieces(payload)), client, matrix
 
@@ -46,7 +53,8 @@ def test_a_run_brings_back_its_rows_its_totals_and_what_it_took(client, read):
     run, by_row, (found,), (note,) = rows_of(outcome)
     assert run == RUNS[1]
     assert all(rows.shape[0] == 1500 for rows in by_row)
-    np.testing.assert_allclose(found, x.to_memory()[1000:2500].sum(axis=1).A1, rtol=1e-6)
+    assert (found.number, found.rows.tolist()) == (0, list(range(1000, 2500)))
+    np.testing.assert_allclose(found.values, x.to_memory()[1000:2500].sum(axis=1).A1, rtol=1e-6)
     assert note.worker == sorted(client.nthreads())[0]
     assert note.n_rows == 1500
     assert note.bytes_after > note.bytes_before

@@ -21,7 +21,6 @@ from distributed.scheduler import KilledWorker
 from ...errors import OOMError
 from ...settings import settings
 from ..abc import Distribution
-from ..cache.policy import missing_totals
 from ..partition import Partition
 from ..reader import SourceReader
 from ..runtime import pass_log
@@ -30,6 +29,7 @@ from ..runtime.progress import progress
 from ..thread_pass import arrays_by_row, groups_of, of_each
 from .client import memory_limit, this_process
 from .payload import Payload, pieces, token
+from .row_totals import all_totals, missing
 from .runs import Outcome, n_moves, places, runs_of
 from .worker import merge, part, partials_of, read_ahead, rows_of, work
 
@@ -42,9 +42,14 @@ if TYPE_CHECKING:
     from ..reduction import Reduction
     from ..request import Partials, Request, Results, Step
     from .client import Cluster
+    from .row_totals import FoundTotals
     from .runs import Note, Run
 
 __all__ = ["ClusterPass"]
+
+
+AT_ONCE = 8
+"""Results of groups that one task merges, beside those before."""
 
 
 class ClusterPass:
@@ -69,7 +74,8 @@ class ClusterPass:
         self.cluster = cluster
         self.requests = step.requests
         self.lead = step.requests[0].matrix
-        self.missing = [totals for request in self.requests for totals in missing_totals(request.matrix)]
+        self.totals = all_totals(self.requests)
+        self.missing = missing(self.requests)
         for request in self.requests:
             for reduction in request.reductions:
                 reduction.check_room(request.matrix)
@@ -83,6 +89,7 @@ class ClusterPass:
             memory_limit=memory_limit(),
             client=this_process(),
             folder=None if folder is None else str(folder),
+            missing=self.missing,
         )
         reductions = list(self._reductions())
         self.in_order = any(reduction.in_order for reduction in reductions)
@@ -152,7 +159,7 @@ class ClusterPass:
         groups = self._groups(workers)
         n_runs = sum(map(len, groups))
         values = sum(map(_values_nbytes, self.requests))
-        totals = sum(8 * self.partition.n_rows for _ in self.missing)
+        totals = sum(8 * min(self.partition.n_rows, self.totals[k].values.size) for k in self.missing)
         sent = sum(map(len, pieces(self.payload))) * len(workers)
         n = n_moves(groups, places(n_runs, workers), in_order=self.in_order, goes_here=self.goes_here)
         return Distribution(self.cluster.title, n_runs, sent + values + totals + self.partial_nbytes * n)
@@ -242,7 +249,10 @@ class ClusterPass:
     def _merged(self, groups: Sequence[Sequence[Run]], outcomes: Sequence[Future[Any]]) -> Future[Any]:
         """Have the results of runs merged, in their groups and then group by group, as on threads."""
         of_groups = [self._merge([outcomes[run.number] for run in group], group[0]) for group in groups]
-        return self._merge(of_groups, groups[0][0])
+        total = of_groups[0]
+        for start in range(1, len(of_groups), AT_ONCE):  # those that are merged at once are in memory together
+            total = self._merge([total, *of_groups[start : start + AT_ONCE]], groups[0][0])
+        return total
 
     def _merge(self, outcomes: Sequence[Future[Any]], run: Run) -> Future[Any]:
         if len(outcomes) == 1:
@@ -282,14 +292,13 @@ class ClusterPass:
             for found in self._fetched(ended):
                 self._place(*found)
 
-    def _place(self, run: Run, by_row: Sequence[Any], totals: Sequence[Any], notes: Sequence[Note]) -> None:
+    def _place(self, run: Run, by_row: Sequence[Any], totals: Sequence[FoundTotals], notes: Sequence[Note]) -> None:
         start, stop = run.span
         positions = self.partition.positions(start, stop)
         for array, rows in zip(arrays_by_row(self.requests), by_row, strict=True):
             array[positions] = rows
-        selected = self.partition.rows
-        for found, values in zip(self.missing, totals, strict=True):
-            found.values[slice(start, stop) if selected is None else selected[start:stop]] = values
+        for found in totals:
+            self.totals[found.number].values[found.rows] = found.values
         self.bar.update(stop - start)
         self.notes.extend(notes)
 

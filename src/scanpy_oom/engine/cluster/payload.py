@@ -70,6 +70,8 @@ class Payload:
         Host and process of the client: a worker within it has its settings already.
     folder
         Folder by way of which workers exchange entries, if they do.
+    missing
+        Numbers of the totals of rows that the client does not know yet.
     number
         Number of the pass among those of the client.
     live
@@ -83,6 +85,7 @@ class Payload:
     memory_limit: int | None
     client: tuple[str, int]
     folder: str | None = None
+    missing: tuple[int, ...] = ()
     number: int = field(default_factory=_numbers.__next__)
     live: frozenset[str] = field(default_factory=live_tokens)  # after the number: a source of later has a later one
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
-    from numpy.typing import NDArray
 
     from ..request import Partials
+    from .row_totals import FoundTotals
 
 __all__ = ["Note", "Outcome", "Run", "n_moves", "places", "runs_of"]
 
@@ -87,7 +87,7 @@ class Outcome:
     by_row
         What it has written by row: of each array, the rows of the run.
     totals
-        Totals of rows that it has found, of each chain of each request.
+        Totals of rows that it has found.
     notes
         What it took.
     """
@@ -95,12 +95,12 @@ class Outcome:
     run: Run
     partials: Partials
     by_row: list[np.ndarray] = field(default_factory=list)
-    totals: list[NDArray[np.float64]] = field(default_factory=list)
+    totals: list[FoundTotals] = field(default_factory=list)
     notes: tuple[Note, ...] = ()
 
     def __sizeof__(self) -> int:
         """Bytes, by which Dask decides what to spill."""
-        arrays = [*self.by_row, *self.totals]
+        arrays = [*self.by_row, *(array for found in self.totals for array in (found.rows, found.values))]
         return sum(array.nbytes for array in arrays) + sum(_nbytes(one) for row in self.partials for one in row)
 
 

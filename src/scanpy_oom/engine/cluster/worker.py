@@ -13,10 +13,10 @@ import numpy as np
 
 from ...errors import MemoryBudgetExceeded
 from ...memory.rss import resident_memory
-from ..cache.policy import missing_totals
 from ..request import CachePolicy
 from ..runtime.blas import one_blas_thread
 from .payload import joined
+from .row_totals import found_totals
 from .runs import Note, Outcome
 from .session import begun, return_what_dask_would_count, this_worker
 from .shard import ShardReader
@@ -25,10 +25,9 @@ from .shard_pass import ShardPass
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from ..request import Partials, Request
     from .payload import Payload
+    from .row_totals import FoundTotals
     from .runs import Run
     from .shard import Shard
 
@@ -54,7 +53,6 @@ def work(client: str, parts: Sequence[bytes], run: Run, before: Outcome | None =
     payload = joined(parts)
     requests, shard, _session = begun(client, payload)
     taking = _Taking(shard)
-    missing = [missing_totals(request.matrix) for request in requests]
     with _refusals_name_the_worker(), ExitStack() as stack:
         if any(reduction.uses_blas for request in requests for reduction in request.reductions):
             stack.enter_context(one_blas_thread())
@@ -65,9 +63,7 @@ def work(client: str, parts: Sequence[bytes], run: Run, before: Outcome | None =
     return_what_dask_would_count()
     peak = this.largest_block + this.share.partials_nbytes
     note = taking.note(n_rows=run.span[1] - run.span[0], n_blocks=this.n_blocks, peak_buffer=peak)
-    rows = this.partition.rows
-    which = slice(*run.span) if rows is None else rows[slice(*run.span)]
-    totals = [total.values[which] for found in missing for total in found]
+    totals = list(found_totals(requests, payload.missing, this.rows))
     return Outcome(run, partials, this.by_row(), totals, (*ahead, note))
 
 
@@ -156,7 +152,7 @@ def _apart(outcomes: Sequence[Outcome], i: int, k: int) -> list[Any]:
     return [deepcopy(first), *others]
 
 
-def rows_of(outcome: Outcome) -> tuple[Run, list[np.ndarray], list[NDArray[np.float64]], tuple[Note, ...]]:
+def rows_of(outcome: Outcome) -> tuple[Run, list[np.ndarray], list[FoundTotals], tuple[Note, ...]]:
     """Return what of a run goes to the client, whatever it is merged with."""
     return outcome.run, outcome.by_row, outcome.totals, outcome.notes
 
