@@ -7,10 +7,12 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+import psutil
 import pytest
 import scanpy as sc
 
 import scanpy_oom
+from scanpy_oom.bench.atlas import write_atlas
 from scanpy_oom.engine.runtime import pass_log
 from scanpy_oom.overrides.pp import _pca
 from scanpy_oom.settings import settings
@@ -29,6 +31,33 @@ def h5ad(tmp_path_factory):
     path = tmp_path_factory.mktemp("workflow") / "counts.h5ad"
     adata.write_h5ad(path, compression="gzip")
     return path
+
+
+def to_pca(adata: ad.AnnData) -> np.ndarray:
+    """Go from counts to principal components."""
+    sc.pp.calculate_qc_metrics(adata, percent_top=None, inplace=True)
+    sc.pp.filter_cells(adata, min_genes=200)
+    sc.pp.filter_genes(adata, min_cells=3)
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    sc.pp.highly_variable_genes(adata, n_top_genes=2000)
+    shown = adata[:, adata.var["highly_variable"].to_numpy()].copy()
+    sc.pp.scale(shown, max_value=10)
+    sc.pp.pca(shown)
+    return shown.obsm["X_pca"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("lo" not in psutil.net_io_counters(pernic=True), reason="bytes are counted at the interface `lo`")
+def test_reading_to_pca_of_100_000_cells_sends_less_than_150_mb(client, tmp_path):
+    write_atlas(tmp_path / "atlas.h5ad", n_cells=100_000, n_genes=20_000)
+    before = psutil.net_io_counters(pernic=True)["lo"].bytes_sent
+    with scanpy_oom.engine(client):
+        found = to_pca(sc.read_h5ad(tmp_path / "atlas.h5ad", backed="oom"))
+    sent = psutil.net_io_counters(pernic=True)["lo"].bytes_sent - before
+    assert {record.device for record in pass_log.recent()[-3:]} == {"2 Dask workers"}
+    assert sent < 150e6
+    np.testing.assert_array_equal(found, to_pca(sc.read_h5ad(tmp_path / "atlas.h5ad", backed="oom")))
 
 
 @pytest.fixture(autouse=True)
