@@ -11,6 +11,7 @@ import pytest
 from scanpy_oom.bench import atlas
 from scanpy_oom.bench.atlas import write_atlas
 from scanpy_oom.bench.data import GROUP, inspect_counts, make_sample
+from scanpy_oom.bench.main import Options, compile_kernels
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +92,13 @@ def test_a_sample_has_cells_from_everywhere_and_those_with_few_entries(
     lengths = np.diff(whole.X.indptr)
     assert np.isin(np.sort(lengths)[:10], np.diff(sample.X.indptr)).all()
     assert np.array_equal(sample.X[-1].toarray(), whole.X[-1].toarray())
+
+
+def test_the_first_run_compiles_what_is_kept_of_the_graph_and_nothing_of_what_is_not(
+    small: Path, tmp_path: Path
+) -> None:
+    steps = ("read", "qc", "normalize", "log1p", "pca", "neighbors", "umap")
+    options = Options(backends=("oom", "oom-fast"), steps=steps, out=tmp_path / "out")
+    of_scanpy, of_ours = compile_kernels(options, inspect_counts(small), tmp_path)
+    assert [step.step for step in of_scanpy.steps] == list(steps[:5])
+    assert [step.step for step in of_ours.steps] == list(steps)

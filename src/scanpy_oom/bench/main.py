@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "compile_kernels", "describe", "draw", "run_backend", "run_bench"]
 
 NOT_COMPILED = ("neighbors", "umap", "leiden", "plot")
-"""Steps that need no first run: nothing in them is kept compiled from one process to the next."""
+"""Steps that need no first run: nothing in scanpy's own is kept compiled from one process to the next."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,15 @@ def describe(counts: Counts, made: int | None) -> Dataset:
 
 def compile_kernels(options: Options, counts: Counts, scratch: Path) -> list[Run]:
     """Run every backend on a sample, so that nothing that is kept compiled is compiled while it is measured."""
-    steps = [step for step in options.steps if step not in NOT_COMPILED]
     sample = replace(counts, path=make_sample(counts, scratch / "sample.h5ad"))
     orders = [
-        replace(options.order(sample, backend), out=scratch / f"sample-{backend}", steps=steps, groups=GROUP, save="")
+        replace(
+            options.order(sample, backend),
+            out=scratch / f"sample-{backend}",
+            steps=[step for step in options.steps if step not in NOT_COMPILED or BACKENDS[backend].keeps_graph_kernels],
+            groups=GROUP,
+            save="",
+        )
         for backend in options.backends
     ]
     with Display("compiling kernels", 1, "on a sample of the cells") as display, ThreadPoolExecutor(2) as pool:

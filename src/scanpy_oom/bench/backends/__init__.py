@@ -30,6 +30,8 @@ class Backend:
         What must be installed for it beyond this package's own requirements.
     is_active
         Whether scanpy-oom is at work in it.
+    keeps_graph_kernels
+        Whether what is compiled for neighbours, layouts and clusters is kept from one process to the next.
     distribution
         Name by which the package is installed, where it is another one.
     environment
@@ -40,6 +42,7 @@ class Backend:
     label: str
     package: str | None = None
     is_active: bool = False
+    keeps_graph_kernels: bool = False
     distribution: str | None = None
     environment: dict[str, str] = field(default_factory=dict, hash=False)
 
@@ -64,6 +67,7 @@ BACKENDS = {
             "oom-fast",
             "scanpy-oom, graph of its own",
             is_active=True,
+            keeps_graph_kernels=True,
             environment={"SCANPY_OOM_GRAPH": "fast"},
         ),
         Backend("dask", "scanpy with Dask", "dask"),
