@@ -50,7 +50,7 @@ class State:
     @property
     def format(self) -> Literal["csr", "csc"]:
         """Format in memory, were it sparse."""
-        by_columns = self.source.format == "csc" and not any(step.by_rows for step in self.chain.transforms)
+        by_columns = self.source.format == "csc" and not any(step.leaves_csr for step in self.chain.transforms)
         return "csc" if by_columns else "csr"
 
     def __reduce__(self) -> tuple[type[State], tuple[object, ...]]:

@@ -24,4 +24,4 @@ def test_nothing_is_computed_and_all_statistics_stay(step):
     assert step.is_uniform
     assert step.kept_statistics == {*ROW_STATISTICS, *COLUMN_STATISTICS}
     assert step.drops_zeros is isinstance(step, DropZeros)
-    assert step.by_rows is isinstance(step, HeldByRows)
+    assert step.leaves_csr is isinstance(step, HeldByRows)

@@ -38,7 +38,7 @@ class Transform(ABC):
     fills: ClassVar[bool] = False
     """True if the step gives zeros values that vary by row and column, so that blocks are dense from there on."""
 
-    by_rows: ClassVar[bool] = False
+    leaves_csr: ClassVar[bool] = False
     """True if scanpy, in memory, holds the result by rows even where it was given a matrix by columns."""
 
     @abstractmethod

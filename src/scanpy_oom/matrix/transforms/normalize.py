@@ -56,7 +56,7 @@ class NormalizeTotal(Transform):
     target_sum: float
 
     by_row: ClassVar[bool] = True
-    by_rows: ClassVar[bool] = True
+    leaves_csr: ClassVar[bool] = True
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
         return dtype

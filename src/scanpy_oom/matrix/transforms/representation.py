@@ -39,7 +39,7 @@ class _SameValues(Transform):
 class HeldByRows(_SameValues):
     """The same values by rows, of a matrix that scanpy, in memory, would hold by columns."""
 
-    by_rows: ClassVar[bool] = True
+    leaves_csr: ClassVar[bool] = True
 
     def __str__(self) -> str:
         return "by rows"

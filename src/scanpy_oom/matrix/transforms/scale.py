@@ -78,7 +78,7 @@ class Scale(Transform):
         return replace(self, mean=mean, std=taken(self.std, columns), mask=mask)
 
     @property
-    def by_rows(self) -> bool:  # type: ignore[override]
+    def leaves_csr(self) -> bool:  # type: ignore[override]
         return self.mask is not None and self.mean is None
 
     def makes_dense(self, *, was_dense: bool) -> bool:
