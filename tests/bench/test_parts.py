@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
+from scanpy_oom.bench import backends
 from scanpy_oom.bench.agreement import canonical_correlation, compare, layout_quality, recall, smallest_correlation
 from scanpy_oom.bench.atlas import write_atlas
 from scanpy_oom.bench.figures.scaling import _short, exponent, fit_exponents
@@ -211,11 +212,34 @@ def test_what_no_backend_has_found_does_not_agree(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "variable", ["SCANPY_OOM_THREADS", "NUMBA_NUM_THREADS", "DASK_NUM_WORKERS", "RAYON_NUM_THREADS"]
+    "variable",
+    ["SCANPY_OOM_THREADS", "NUMBA_NUM_THREADS", "DASK_NUM_WORKERS", "RAYON_NUM_THREADS", "CYTEARC_WORKERS"],
 )
 def test_threads_are_set_for_every_backend(variable: str) -> None:
     order = Order("d", "dask", Path("f"), Path("o"), ("read",), Recipe(), "g", threads=3)
     assert order.environment[variable] == "3"
+
+
+def test_a_limit_of_memory_is_that_of_every_backend_that_has_one() -> None:
+    order = Order("d", "cytearc", Path("f"), Path("o"), ("read",), Recipe(), "g", memory_limit="1.5 GB")
+    assert order.environment["SCANPY_OOM_MEMORY_LIMIT"] == "1.5 GB"
+    assert order.environment["CYTEARC_MEM_BUDGET"] == "1500000000"
+
+
+@pytest.mark.parametrize(
+    "backend, said",
+    [
+        ("dask", "dask is not installed (pip install dask)"),
+        ("crest-disk", "crest-sc is not installed (pip install crest-sc)"),
+        ("cytearc", "cytearc is not installed (pip install cytearc, on Python 3.13 or later)"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_with_where_it_can_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backend: str, said: str
+) -> None:
+    monkeypatch.setattr(backends, "find_spec", lambda _: None)
+    run = measure(Order("d", backend, Path("f"), tmp_path, ("read", "qc"), Recipe(), "g"))
+    assert [(found.status, found.reason) for found in run.steps] == [("failed", said), ("skipped", said)]
 
 
 class Killer:

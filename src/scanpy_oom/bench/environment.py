@@ -14,7 +14,8 @@ from ..memory.system import available_memory
 
 __all__ = ["describe_machine", "describe_versions"]
 
-PACKAGES = ("scanpy", "anndata", "anndataoom", "dask", "numpy", "scipy", "numba", "h5py", "scikit-learn", "umap-learn")
+COMPARED = ("anndataoom", "autozyme", "crest-sc", "cytearc", "dask")
+PACKAGES = ("scanpy", "anndata", *COMPARED, "numpy", "scipy", "numba", "h5py", "scikit-learn", "umap-learn")
 
 
 def describe_machine() -> dict[str, object]:

@@ -53,7 +53,8 @@ class Options:
     limits
         When a run is stopped.
     memory_limit, threads
-        Settings of scanpy-oom; `None` for its own. The number of threads holds for the others, too.
+        Settings of scanpy-oom, and of CyteArc, which has a budget, too; `None` for their own. The number of threads
+        holds for all.
     cold
         Whether to do without a first run on a sample of the cells, which has kernels compiled.
     out

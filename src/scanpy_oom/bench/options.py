@@ -73,7 +73,7 @@ def add_bench(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         help="skip the warm-up run on a sample of the cells, which compiles kernels beforehand",
     )
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--memory-limit", type=_size, metavar="SIZE", help="settings.memory_limit of scanpy-oom")
+    limits.add_argument("--memory-limit", type=_size, metavar="SIZE", help="limit of scanpy-oom, budget of CyteArc")
     limits.add_argument("--threads", type=_positive, metavar="N", help="threads of all backends")
     limits.add_argument("--max-memory", type=_size, metavar="SIZE", help="stop a backend that takes more")
     limits.add_argument("--timeout", type=_duration, metavar="SECONDS", help="stop a backend that takes longer")

@@ -10,6 +10,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ..settings import parse_bytes
 from .backends import BACKENDS
 from .channel import events
 from .results import Run, StepResult
@@ -37,6 +38,7 @@ _THREADS = (
     "MKL_NUM_THREADS",
     "RAYON_NUM_THREADS",
     "DASK_NUM_WORKERS",
+    "CYTEARC_WORKERS",
 )
 """Variables that set the threads of the backends, and of the libraries under them."""
 
@@ -60,7 +62,8 @@ class Order:
     limits
         When it is stopped.
     memory_limit, threads
-        Settings of scanpy-oom; `None` for its own.
+        Settings of scanpy-oom, and of CyteArc, which has a budget, too; `None` for their own. The number of threads
+        holds for all.
     save
         In which kind of file the results are kept, for comparison.
     """
@@ -87,6 +90,7 @@ class Order:
         environment |= BACKENDS[self.backend].environment
         if self.memory_limit is not None:
             environment["SCANPY_OOM_MEMORY_LIMIT"] = self.memory_limit
+            environment["CYTEARC_MEM_BUDGET"] = str(parse_bytes(self.memory_limit))
         if self.threads is not None:
             environment |= dict.fromkeys(_THREADS, str(self.threads))
         return environment
@@ -99,8 +103,7 @@ def measure(order: Order, display: Display | None = None) -> Run:
     for left in ("result.npz", "result.h5ad", "written.h5ad"):  # of an earlier benchmark in the same folder
         (order.out / left).unlink(missing_ok=True)
     if not backend.is_installed:
-        distribution = backend.distribution or backend.package
-        reason = f"{distribution} is not installed (pip install {distribution})"
+        reason = backend.absence
         run.steps = [StepResult(step, "failed" if step == "read" else "skipped", reason=reason) for step in order.steps]
         return run
     order.out.mkdir(parents=True, exist_ok=True)

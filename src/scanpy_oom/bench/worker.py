@@ -85,8 +85,9 @@ def take_steps(workflow: Workflow, steps: list[str], channel: TextIO) -> list[st
     """Take the steps, each measured; return those that were not done."""
     not_done: list[str] = []
     for step in steps:
-        if (need := waiting_for(step, steps, not_done)) is not None:
-            report(channel, event="skipped", step=step, reason=f"it needs the step {need}")
+        need, reason = waiting_for(step, steps, not_done), workflow.left_out.get(step)
+        if need is not None or reason is not None:
+            report(channel, event="skipped", step=step, reason=reason or f"it needs the step {need}")
             not_done.append(step)
             continue
         report(channel, event="start", step=step)

@@ -34,6 +34,8 @@ class Backend:
         Whether what is compiled for neighbours, layouts and clusters is kept from one process to the next.
     distribution
         Name by which the package is installed, where it is another one.
+    python
+        Least version of Python for which it can be installed, where it is a later one than this package's.
     environment
         Variables of its process.
     """
@@ -44,12 +46,20 @@ class Backend:
     is_active: bool = False
     keeps_graph_kernels: bool = False
     distribution: str | None = None
+    python: str | None = None
     environment: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def is_installed(self) -> bool:
         """True if it can be run."""
         return self.package is None or find_spec(self.package) is not None
+
+    @property
+    def absence(self) -> str:
+        """What is said where it is not installed."""
+        name = self.distribution or self.package
+        where = "" if self.python is None else f", on Python {self.python} or later"
+        return f"{name} is not installed (pip install {name}{where})"
 
     def load(self) -> type[Workflow]:
         """Import what runs it."""
@@ -75,5 +85,6 @@ BACKENDS = {
         Backend("autozyme", "scanpy with autozyme", "autozyme", environment={"AUTOZYME_QUIET": "1"}),
         Backend("crest", "CREST in memory", "crest", distribution="crest-sc"),
         Backend("crest-disk", "CREST out of core", "crest", distribution="crest-sc"),
+        Backend("cytearc", "CyteArc", "cytearc", keeps_graph_kernels=True, python="3.13"),
     )
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anndata as ad
 import matplotlib.pyplot as plt
@@ -11,7 +11,7 @@ import numpy as np
 import scanpy as sc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -42,7 +42,14 @@ class Workflow:
         Arguments of the steps.
     groups
         Column of obs whose groups are characterised.
+
+    Attributes
+    ----------
+    left_out
+        Why a step is not taken, by its name: what the package has no function for.
     """
+
+    left_out: ClassVar[Mapping[str, str]] = {}
 
     file: Path
     out: Path

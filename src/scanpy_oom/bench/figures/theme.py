@@ -27,6 +27,7 @@ COLORS = {
     "autozyme": "#5E6472",
     "crest": "#6A994E",
     "crest-disk": "#386641",
+    "cytearc": "#7A5BA6",
 }
 """Colours of the backends, which differ for the colour-blind and in grey."""
 
@@ -40,6 +41,7 @@ MARKERS = {
     "autozyme": "v",
     "crest": "P",
     "crest-disk": "X",
+    "cytearc": "p",
 }
 INK, FAINT, RULE = "#22262B", "#6B727C", "#E7E9EC"
 STYLE: dict[Any, Any] = {
