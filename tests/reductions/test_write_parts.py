@@ -145,5 +145,5 @@ def test_a_store_that_is_not_seen_is_an_error_with_a_way_out(tmp_path):
     with closing(Write(group, "X", {"chunks": (7,)})) as write:
         parts = write.in_parts(oom(counts(60, 30)))
         (tmp_path / "there.zarr").rename(tmp_path / "elsewhere.zarr")
-        with pytest.raises(OOMError, match=r"sees no store .*there.zarr.*engine = 'threads'"):
+        with pytest.raises(OOMError, match=r"cannot find the Zarr store .*there.zarr.*engine = 'threads'"):
             compute(oom(counts(60, 30)), parts)

@@ -101,7 +101,7 @@ def test_the_recipe_of_weinreb_refuses_cells_without_counts():
     _, lazy = pair(x)
     before = lazy.copy()
     with pytest.raises(
-        ValueError, match=r"1 cells cannot be normalized, the first of them at position 5\..*Take them out first"
+        ValueError, match=r"1 cells cannot be normalized, the first of them at position 5\..*Remove these cells first"
     ):
         sc.pp.recipe_weinreb17(lazy)
     assert_same_anndata(before, lazy)

@@ -305,8 +305,9 @@ class ClusterPass:
     def _killed(self, error: KilledWorker) -> OOMError:
         msg = (
             f"Workers of the Dask cluster died again and again while they computed {self.name} of "
-            f"{self.lead.source.location}, the last one at {error.last_worker.address}. They may lack memory: give "
-            "them more, fewer threads, or a smaller `scanpy_oom.settings.memory_limit`."
+            f"{self.lead.source.location}, the last one at {error.last_worker.address}. They may have too little "
+            "memory. Give the workers more memory, use fewer threads per worker, or lower "
+            "`scanpy_oom.settings.memory_limit`."
         )
         return OOMError(msg)
 

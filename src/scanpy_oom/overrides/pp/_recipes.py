@@ -91,7 +91,7 @@ def _normalized(x: OOMMatrix) -> OOMMatrix:
         msg = (
             f"{empty.size} cells cannot be normalized, the first of them at position {empty[0]}. Only genes with at "
             f"most {MAX_FRACTION:.0%} of the counts in every cell are used; these cells have no counts in such genes. "
-            "Take them out first."
+            "Remove these cells first."
         )
         raise ValueError(msg)
     return x.transform(ByRow("divide", included, floating)).transform(Elementwise("multiply", counts.mean()))

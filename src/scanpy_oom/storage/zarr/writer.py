@@ -52,9 +52,9 @@ class ZarrEncoder(Encoder[None]):
         """
         if not Path(self.store, self.path).is_dir():
             msg = (
-                f"{socket.gethostname()} sees no store {self.store}, of which it is to write a part. All workers "
-                "must see it under this path, as on a shared file system. Write there, or in one process: "
-                "`scanpy_oom.settings.engine = 'threads'`."
+                f"The worker on {socket.gethostname()} cannot find the Zarr store {self.store}, although it has to "
+                "write a part of it. Write to a folder that all workers see under the same path, as on a shared file system; "
+                "or write from one process: set `scanpy_oom.settings.engine = 'threads'`."
             )
             raise OOMError(msg)
         zarr.open_array(self.store, path=self.path, mode="r+")[start : start + rows.shape[0]] = rows
