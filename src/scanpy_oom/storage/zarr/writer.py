@@ -53,8 +53,8 @@ class ZarrEncoder(Encoder[None]):
         if not Path(self.store, self.path).is_dir():
             msg = (
                 f"The worker on {socket.gethostname()} cannot find the Zarr store {self.store}, although it has to "
-                "write a part of it. Write to a folder that all workers see under the same path, as on a shared file system; "
-                "or write from one process: set `scanpy_oom.settings.engine = 'threads'`."
+                "write a part of it. Write to a folder that all workers see under the same path, as on a shared file "
+                "system; or write from one process: set `scanpy_oom.settings.engine = 'threads'`."
             )
             raise OOMError(msg)
         zarr.open_array(self.store, path=self.path, mode="r+")[start : start + rows.shape[0]] = rows
