@@ -92,7 +92,7 @@ class Write(Reduction):
         self._writer = kind(*self._target, matrix.shape, matrix.dtype_in_memory, self._dataset_kwargs)
 
     def in_parts(self, matrix: OOMMatrix) -> WriteParts | None:
-        """Return what writes the matrix in parts; None for no values, rows in another order, or chunks that are large."""
+        """Return what writes the matrix in parts; None for no values, rows in another order, or large chunks."""
         rows = matrix.selection.rows
         if rows is not None and (np.diff(rows) < 0).any():
             return None
