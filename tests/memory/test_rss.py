@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from scanpy_oom.memory import rss
 from scanpy_oom.memory.rss import History, Sampler, clock
+
+from ..dispatch.test_undo import Interrupt
 
 
 def test_a_history_is_bounded_and_keeps_the_peak() -> None:
@@ -89,3 +92,19 @@ def test_a_sample_that_cannot_be_taken_is_left_out(monkeypatch: pytest.MonkeyPat
     taken = np.ones(50_000_000, np.uint8)
     time.sleep(0.1)
     assert sampler.release(peak) >= taken.nbytes
+
+
+def test_an_interrupt_in_a_call_leaves_the_sampler_at_work():
+    ours = Sampler()
+
+    def call() -> None:
+        ours.release(ours.watch(interval=0.001))
+
+    call()
+    n = Interrupt(call).n
+    for at in range(n + 1):
+        Interrupt(call, at)
+    later = threading.Thread(target=call, daemon=True)
+    later.start()
+    later.join(10)
+    assert not later.is_alive()

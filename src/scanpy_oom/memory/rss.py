@@ -6,6 +6,8 @@ import atexit
 import os
 import threading
 import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from weakref import WeakSet
 
 import psutil
@@ -119,14 +121,14 @@ class Sampler:
 
     def _begin(self) -> None:
         """Set up what a forked process does not inherit."""
-        self._called = threading.Event()
+        self._calls = SimpleQueue[None]()  # no event: Ctrl-C may come within one, and leave its lock taken for good
         self._thread: threading.Thread | None = None
         self._process = psutil.Process()
         self._resident = 0
 
     def _end(self) -> None:
         self._ended = True
-        self._called.set()
+        self._calls.put(None)
         if self._thread is not None:
             self._thread.join()
 
@@ -155,7 +157,7 @@ class Sampler:
             peak = Peak(self._sample(), min(interval or INTERVAL, INTERVAL))
             self._watched.add(peak)
             if self._dozing or peak.interval < INTERVAL:
-                self._called.set()
+                self._calls.put(None)
         return peak
 
     def release(self, peak: Peak) -> int:
@@ -184,9 +186,15 @@ class Sampler:
                     last_call = clock()
                 self._dozing = clock() - last_call > PATIENCE
                 interval = min((peak.interval for peak in self._watched), default=INTERVAL)
-            self._called.wait(DOZING_INTERVAL if self._dozing else interval)
-            self._called.clear()
+            self._wait(DOZING_INTERVAL if self._dozing else interval)
             self.sample()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for so long, or until a call wakes this thread."""
+        with suppress(Empty):
+            self._calls.get(timeout=seconds)
+            while True:  # one sample does for all that have called meanwhile
+                self._calls.get_nowait()
 
 
 sampler = Sampler()
