@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .nodes import is_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
 
     from .nodes import GroupNode
 
@@ -61,7 +61,7 @@ def tenx_sizes(root: GroupNode) -> Iterator[MatrixSize]:
         group = root[name]
         if not is_array(group) and "data" in group and "shape" in group:
             n_genes, n_cells = (int(n) for n in group["shape"][...])
-            yield MatrixSize(name, (n_cells, n_genes), int(group["data"].shape[0]), group["data"].dtype, False)
+            yield MatrixSize(name, (n_cells, n_genes), int(group["data"].shape[0]), group["data"].dtype, is_dense=False)
 
 
 def _keys(root: GroupNode, name: str) -> list[str]:
@@ -73,8 +73,12 @@ def _size(name: str, node: Any) -> MatrixSize | None:
     if is_array(node):
         if node.ndim != 2:
             return None
-        return MatrixSize(name, (node.shape[0], node.shape[1]), node.shape[0] * node.shape[1], node.dtype, True)
+        return MatrixSize(
+            name, (node.shape[0], node.shape[1]), node.shape[0] * node.shape[1], node.dtype, is_dense=True
+        )
     shape = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
     if shape is None or "data" not in node:
         return None
-    return MatrixSize(name, (int(shape[0]), int(shape[1])), int(node["data"].shape[0]), node["data"].dtype, False)
+    return MatrixSize(
+        name, (int(shape[0]), int(shape[1])), int(node["data"].shape[0]), node["data"].dtype, is_dense=False
+    )

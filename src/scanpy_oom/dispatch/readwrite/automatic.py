@@ -87,7 +87,9 @@ class Decision:
         there = f"{what}, {fits} {format_bytes(self.available)} are free"
         if self.on_disk:
             way = "`backed=False` reads it into memory"
-            return f"{self.path} stays on disk: {there}. {way}; `scanpy_oom.settings.read = 'asked'` reads all files so."
+            return (
+                f"{self.path} stays on disk: {there}. {way}; `scanpy_oom.settings.read = 'asked'` reads all files so."
+            )
         return f"{self.path} is read into memory: {there}. `backed='oom'` leaves it on disk."
 
 
