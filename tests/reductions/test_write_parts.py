@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -147,3 +148,27 @@ def test_a_store_that_is_not_seen_is_an_error_with_a_way_out(tmp_path):
         (tmp_path / "there.zarr").rename(tmp_path / "elsewhere.zarr")
         with pytest.raises(OOMError, match=r"cannot find the Zarr store .*there.zarr.*engine = 'threads'"):
             compute(oom(counts(60, 30)), parts)
+
+
+def test_what_is_written_to_a_store_that_was_taken_away_meanwhile_is_taken_away_too(tmp_path, monkeypatch):
+    group = zarr.open_group(tmp_path / "there.zarr", mode="w")
+    with closing(Write(group, "X", {"chunks": (7,)})) as write:
+        values, _ = write.in_parts(oom(counts(60, 30)))._encoders
+    opened_array = zarr.open_array
+
+    def gone_meanwhile(*args, **kwargs):
+        array = opened_array(*args, **kwargs)
+        shutil.rmtree(tmp_path / "there.zarr")
+        return array
+
+    monkeypatch.setattr(zarr, "open_array", gone_meanwhile)
+    values.encode(0, np.ones(7, dtype=np.float32))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_need_little_memory(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file, closing(Write(file, "X", {"chunks": (7,)})) as write:
+        parts = write.in_parts(oom(counts(60, 30)))
+        parts.prepare(oom(counts(60, 30)))
+        assert parts.partial_nbytes() == 0
+        assert parts.workspace_nbytes() == 3 * parts._size * 8

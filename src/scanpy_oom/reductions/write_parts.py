@@ -167,6 +167,6 @@ class WriteParts(Reduction):
         for start, encoded in parts:
             self._writer.put(start, encoded)
 
-    def partial_nbytes(self) -> int:
-        """Bytes of a part as it is collected, put together and encoded."""
+    def workspace_nbytes(self) -> int:
+        """Bytes of a part as it is collected, put together and encoded; none waits for another."""
         return 3 * self._size * (self._width * self._dtype.itemsize or 4 + self._dtype.itemsize)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,13 @@ class ZarrEncoder(Encoder[None]):
             )
             raise OOMError(msg)
         zarr.open_array(self.store, path=self.path, mode="r+")[start : start + rows.shape[0]] = rows
+        if not _is_node(Path(self.store)):  # who began to write has given up meanwhile, and taken the store away
+            shutil.rmtree(self.store, ignore_errors=True)
+
+
+def _is_node(folder: Path) -> bool:
+    """Return whether a folder is a group or array, of either format."""
+    return any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 class ZarrAppender(Appender):
