@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +12,10 @@ import h5py
 import numpy as np
 import pytest
 import scanpy as sc
+from scipy import sparse
 
 from scanpy_oom import OOMMatrix
+from scanpy_oom.bench.atlas import write_atlas
 from scanpy_oom.dispatch.readwrite import automatic
 from scanpy_oom.dispatch.readwrite.automatic import decide, needed_by_scanpy
 from scanpy_oom.memory.system import available_memory
@@ -77,16 +81,20 @@ def test_backed_decides_where_it_is_given(h5ad, monkeypatch):
 
 
 def test_what_cannot_stay_on_disk_is_read_into_memory_with_a_warning(h5ad, tmp_path, monkeypatch):
-    path = tmp_path / "complex.h5ad"
+    path = tmp_path / "linked.h5ad"
     path.write_bytes(h5ad.read_bytes())
     with h5py.File(path, "a") as file:
-        values = file["X/data"][...].astype("c8")
-        del file["X/data"]
-        file["X/data"] = values
+        del file["X"]
+        file["X"] = h5py.ExternalLink(str(h5ad), "/X")
     monkeypatch.setattr(automatic, "available_memory", lambda: 10**7)
-    with pytest.warns(UserWarning, match="does not fit into memory, and cannot stay on disk"):
-        adata = sc.read_h5ad(path)
-    assert adata.X.dtype == np.complex64
+    settings.follow_links = False
+    try:
+        with pytest.warns(UserWarning, match=r"does not fit into memory, and cannot stay on disk: .*follow_links"):
+            adata = sc.read_h5ad(path)
+    finally:
+        settings.follow_links = None
+    assert not isinstance(adata.X, OOMMatrix)
+    assert adata.X.nnz == sc.read_h5ad(h5ad, backed=False).X.nnz
 
 
 def test_other_arguments_are_obeyed_in_memory(h5ad, monkeypatch):
@@ -145,3 +153,58 @@ def test_needs_grow_with_layers_and_with_cells():
     assert needed_by_scanpy([x, layer]) > 3 * layer.nbytes
     wide = MatrixSize("X", (10**6, 20_000), 10**6, np.dtype(np.float32), is_dense=False)
     assert needed_by_scanpy([wide]) > 10**6 * 2000 * 4 * 6
+
+
+def counts_of(shape: str, path: Path) -> ad.AnnData:
+    """Counts of cells, stored in one of the ways that users have."""
+    if shape == "panel":
+        x = sparse.random(60_000, 500, 0.6, format="csr", dtype=np.float32, random_state=np.random.default_rng(0))
+        x.data = np.ceil(5 * x.data)
+        return ad.AnnData(x)
+    write_atlas(path, n_cells=8_000 if shape == "dense" else 20_000, n_genes=20_000)
+    adata = ad.read_h5ad(path, backed=False)
+    match shape:
+        case "int64":
+            adata.X = adata.X.astype(np.int64)
+        case "dense":
+            adata.X = adata.X.toarray()
+        case "layers":
+            adata.layers["counts"] = adata.X.copy()
+            adata.raw = adata
+    return adata
+
+
+WORKFLOW = """
+import sys
+import scanpy as sc
+from scipy import sparse
+from scanpy_oom.memory.peak import PeakMemory
+from scanpy_oom.memory.rss import resident_memory
+before = resident_memory()
+with PeakMemory() as memory:
+    adata = sc.read_h5ad(sys.argv[1])
+    adata.var["mt"] = adata.var_names.str.startswith("MT-")
+    sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, inplace=True)
+    sc.pp.filter_cells(adata, min_genes=200)
+    sc.pp.filter_genes(adata, min_cells=3)
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    sc.pp.highly_variable_genes(adata, n_top_genes=min(2000, adata.n_vars))
+    adata.raw = adata
+    adata = adata[:, adata.var["highly_variable"]].copy()
+    sc.pp.scale(adata, max_value=10)
+    sc.pp.pca(adata, n_comps=50)
+print(memory.most - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["csr", "int64", "layers", "dense", "panel"])
+def test_the_estimate_is_near_what_scanpy_takes(tmp_path, shape):
+    path = tmp_path / "counts.h5ad"
+    counts_of(shape, tmp_path / "atlas.h5ad").write_h5ad(path)
+    environment = {**os.environ, "SCANPY_OOM_DISABLE": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", WORKFLOW, str(path)]
+    measured = int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    estimate = decide(path).needed
+    assert measured / 1.5 < estimate < 1.5 * measured
