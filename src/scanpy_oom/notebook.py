@@ -8,7 +8,7 @@ from .dispatch.patching.activation import disable, enable
 from .settings import settings
 
 if TYPE_CHECKING:
-    from .report import Report
+    from .report.summary import Report
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 

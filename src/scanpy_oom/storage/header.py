@@ -49,7 +49,7 @@ class MatrixSize:
 
 def matrix_sizes(root: GroupNode) -> Iterator[MatrixSize]:
     """Yield the sizes of X, of each layer and of X of raw, in a file or store of anndata."""
-    names = ["X", *(f"layers/{name}" for name in _keys(root, "layers")), "raw/X", "raw.X"]
+    names = ["X", *(f"layers/{name}" for name in _keys(root.get("layers"))), "raw/X", "raw.X"]
     for name in names:
         if name in root and (size := _size(name, root[name])) is not None:
             yield size
@@ -57,15 +57,15 @@ def matrix_sizes(root: GroupNode) -> Iterator[MatrixSize]:
 
 def tenx_sizes(root: GroupNode) -> Iterator[MatrixSize]:
     """Yield the sizes of the matrices in a file of Cell Ranger, of which the older ones have one a genome."""
-    for name in root:
+    for name in _keys(root):
         group = root[name]
         if not is_array(group) and "data" in group and "shape" in group:
             n_genes, n_cells = (int(n) for n in group["shape"][...])
             yield MatrixSize(name, (n_cells, n_genes), int(group["data"].shape[0]), group["data"].dtype, is_dense=False)
 
 
-def _keys(root: GroupNode, name: str) -> list[str]:
-    return list(root[name]) if name in root else []
+def _keys(group: Any) -> list[str]:
+    return [] if group is None or is_array(group) else list(group)
 
 
 def _size(name: str, node: Any) -> MatrixSize | None:
