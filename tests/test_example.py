@@ -15,6 +15,8 @@ from scanpy_oom.demo.compare import compare_results
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 RUNS = {
     "memory": lambda example, file: [example, file],
     "argument": lambda example, file: [example, file, "--backed", "oom"],

@@ -128,6 +128,12 @@ def test_chunks_that_are_too_large_are_not_made_in_parts(tmp_path):
         np.testing.assert_array_equal(file["X/data"], counts(60, 30).data)
 
 
+def test_a_matrix_without_values_is_not_written_in_parts(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        assert Write(file, "X", {}).in_parts(oom(sparse.csr_matrix((60, 30), dtype=np.float32))) is None
+        assert list(file) == []
+
+
 def test_rows_in_another_order_are_not_written_in_parts(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         assert Write(file, "X", {}).in_parts(oom(counts(60, 30)).select(np.arange(60)[::-1])) is None

@@ -60,7 +60,7 @@ class Write(Reduction):
 
     in_order = True
     is_final = True
-    only_here = "writing rows in another order than that of the file, or chunks that are large"
+    only_here = "writing rows in another order than that of the file, chunks that are large, or no values"
 
     def __init__(self, parent: h5py.Group | zarr.Group, name: str, dataset_kwargs: Mapping[str, object]) -> None:
         self._target = (parent, name)
@@ -92,13 +92,15 @@ class Write(Reduction):
         self._writer = kind(*self._target, matrix.shape, matrix.dtype_in_memory, self._dataset_kwargs)
 
     def in_parts(self, matrix: OOMMatrix) -> WriteParts | None:
-        """Return what writes the matrix in parts; None where rows come in another order, or chunks are large."""
+        """Return what writes the matrix in parts; None for no values, rows in another order, or large chunks."""
         rows = matrix.selection.rows
         if rows is not None and (np.diff(rows) < 0).any():
             return None
         width = matrix.shape[1] if self.as_array(matrix) else 0
         lengths = np.ones(matrix.shape[0], dtype=np.int64) if width else _lengths(matrix)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
+        if not offsets[-1]:
+            return None
         self._open(matrix)
         size = part_size(self._writer.steps(), offsets, width)
         if not size:
