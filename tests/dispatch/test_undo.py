@@ -83,8 +83,9 @@ class Interrupt:
             repr(None)  # where one comes that has not come yet
         except KeyboardInterrupt:
             self.came = True
-        except RuntimeError as error:  # of a condition of the standard library that was interrupted half-way
-            self.came = isinstance(error.__context__, KeyboardInterrupt)
+        # of a condition of the standard library, or a compiled function of numba, that was interrupted half-way
+        except (RuntimeError, SystemError) as error:
+            self.came = isinstance(error.__cause__ or error.__context__, KeyboardInterrupt)
             if not self.came:
                 raise
         finally:
