@@ -317,6 +317,31 @@ for magic in ("load_ext", "unload_ext", "load_ext"):
     assert installed.output(script, SCANPY_OOM_DISABLE="1") == ["True", "False", "True"]
 
 
+def test_the_magic_says_which_files_stay_on_disk_and_shows_the_report(installed: Environment) -> None:
+    pytest.importorskip("IPython")
+    script = """
+import scanpy_oom
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "scanpy_oom")
+shell.run_line_magic("scanpy_oom", "auto")
+print(scanpy_oom.settings.read)
+print(type(shell.run_line_magic("scanpy_oom", "report")).__name__)
+try:
+    shell.run_line_magic("scanpy_oom", "aut")
+except ValueError as error:
+    print(error)
+shell.run_line_magic("unload_ext", "scanpy_oom")
+print(shell.find_line_magic("scanpy_oom"))
+"""
+    assert installed.output(script) == [
+        "auto",
+        "Report",
+        "`%scanpy_oom aut` is not known. Use `%scanpy_oom report`, or one of asked, auto, always.",
+        "None",
+    ]
+
+
 def test_the_package_offers_what_it_names(installed: Environment) -> None:
     script = """
 import scanpy_oom

@@ -59,7 +59,7 @@ def test_what_is_left_on_disk_is_what_is_asked_for_or_all(monkeypatch):
     assert chosen.read == "always"
     chosen.read = "asked"
     assert chosen.read == "asked"
-    with pytest.raises(ValueError, match="read must be 'asked' or 'always', not 'oom'"):
+    with pytest.raises(ValueError, match="read must be 'asked' or 'auto' or 'always', not 'oom'"):
         chosen.read = "oom"
 
 

@@ -12,7 +12,7 @@ from .settings import settings
 if TYPE_CHECKING:
     from . import tl
     from .dispatch.interop.anndataoom import from_anndataoom
-    from .dispatch.patching.activation import disable, enable, load_ipython_extension, unload_ipython_extension
+    from .dispatch.patching.activation import disable, enable
     from .dispatch.plugins.hookspecs import hookimpl
     from .dispatch.readwrite.convert import to_oom
     from .dispatch.readwrite.read import read_h5ad
@@ -67,10 +67,10 @@ _HOMES = {
     "enable": ".dispatch.patching.activation",
     "from_anndataoom": ".dispatch.interop.anndataoom",
     "hookimpl": ".dispatch.plugins.hookspecs",
-    "load_ipython_extension": ".dispatch.patching.activation",
+    "load_ipython_extension": ".notebook",
     "read_h5ad": ".dispatch.readwrite.read",
     "to_oom": ".dispatch.readwrite.convert",
-    "unload_ipython_extension": ".dispatch.patching.activation",
+    "unload_ipython_extension": ".notebook",
 }
 
 _MODULES = {"engine", "tl"}

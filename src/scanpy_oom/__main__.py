@@ -27,9 +27,10 @@ _DESCRIPTION = """\
 Run a Python script or module, unchanged, with each file that it reads with read_h5ad of scanpy or anndata, or with
 sc.read, left on disk, as if `backed="oom"` had been given. Calls that name another `backed` are left alone: with
 `backed=False` a file is read into memory. Matrices that anndata.io.read_elem reads from an HDF5 file that is open for
-reading alone stay on disk, too. SCANPY_OOM_READ=always in the environment does the same. With --report, a page
-on what was run out of memory and what it took is saved when the script ends, with an error or without. For everything
-else there is the command scanpy-oom.
+reading alone stay on disk, too. SCANPY_OOM_READ=always in the environment does the same. With --auto, and with
+SCANPY_OOM_READ=auto, only files stay on disk that are too large for what scanpy usually does in memory. With --report,
+a page on what was run out of memory and what it took is saved when the script ends, with an error or without. For
+everything else there is the command scanpy-oom.
 """
 
 
@@ -49,11 +50,12 @@ def main(argv: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(
         prog="python -m scanpy_oom",
-        usage="%(prog)s [-h] [--version] [--report FILE.html] [--graph {scanpy,fast}] "
+        usage="%(prog)s [-h] [--version] [--auto] [--report FILE.html] [--graph {scanpy,fast}] "
         "(-m MODULE | SCRIPT) [ARGUMENT ...]",
         description=_DESCRIPTION,
     )
     parser.add_argument("--version", action="version", version=f"scanpy-oom {__version__}")
+    parser.add_argument("--auto", action="store_true", help="leave those files alone on disk that are too large")
     parser.add_argument("--report", type=_place, metavar="FILE.html", help="page to save (scanpy_oom.report())")
     parser.add_argument("--graph", choices=["scanpy", "fast"], help="who searches neighbours (settings.graph)")
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="a module to run, and its arguments")
@@ -63,7 +65,7 @@ def main(argv: list[str]) -> None:
     if not command:
         parser.error("name a script, or a module with -m")
     enable()
-    settings.read = "always"
+    settings.read = "auto" if options.auto else "always"
     if options.graph:
         settings.graph = options.graph
     _hide_frames_above_the_script()

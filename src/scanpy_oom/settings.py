@@ -67,7 +67,7 @@ def format_bytes(n: float) -> str:
 T = TypeVar("T", bound=str)
 
 _CACHES: tuple[Literal["auto", "off"], ...] = ("auto", "off")
-_READS: tuple[Literal["asked", "always"], ...] = ("asked", "always")
+_READS: tuple[Literal["asked", "auto", "always"], ...] = ("asked", "auto", "always")
 _GRAPHS: tuple[Literal["scanpy", "fast"], ...] = ("scanpy", "fast")
 
 
@@ -84,7 +84,7 @@ class Settings:
     _n_threads: int | None = field(default=None, repr=False)
     _scratch_dir: Path | None = field(default=None, repr=False)
     _cache: Literal["auto", "off"] | None = field(default=None, repr=False)
-    _read: Literal["asked", "always"] | None = field(default=None, repr=False)
+    _read: Literal["asked", "auto", "always"] | None = field(default=None, repr=False)
     _follow_links: bool | None = field(default=None, repr=False)
     _device: Device | None = field(default=None, repr=False)
     _device_memory_limit: int | None = field(default=None, repr=False)
@@ -167,16 +167,17 @@ class Settings:
         self.cache = value
 
     @property
-    def read(self) -> Literal["asked", "always"]:
+    def read(self) -> Literal["asked", "auto", "always"]:
         """Files that stay on disk when they are read.
 
-        ``"asked"`` (the default): those that are read with ``backed="oom"``. ``"always"``: all that can be, where
-        `backed` is not given; and matrices that ``anndata.io.read_elem`` reads of a file that is open for reading.
+        ``"asked"`` (the default): those that are read with ``backed="oom"``. ``"auto"``: where `backed` is not given,
+        those that are too large for what scanpy usually does in memory. ``"always"``: all that can be, where `backed`
+        is not given; and matrices that ``anndata.io.read_elem`` reads of a file that is open for reading.
         """
         return self._read or _one_of("read", os.environ.get("SCANPY_OOM_READ") or "asked", _READS)
 
     @read.setter
-    def read(self, value: Literal["asked", "always"] | None) -> None:
+    def read(self, value: Literal["asked", "auto", "always"] | None) -> None:
         self._read = None if value is None else _one_of("read", value, _READS)
 
     @property

@@ -6,7 +6,7 @@ import _scanpy_oom_activate
 
 from .patch import patch, unpatch
 
-__all__ = ["disable", "enable", "load_ipython_extension", "unload_ipython_extension"]
+__all__ = ["disable", "enable"]
 
 
 def enable() -> None:
@@ -23,13 +23,3 @@ def disable() -> None:
     """Give anndata and scanpy their own functions back, in every module of theirs."""
     _scanpy_oom_activate.uninstall()
     unpatch()
-
-
-def load_ipython_extension(ipython: object) -> None:
-    """Do what :func:`enable` does, for ``%load_ext scanpy_oom``."""
-    enable()
-
-
-def unload_ipython_extension(ipython: object) -> None:
-    """Do what :func:`disable` does, for ``%unload_ext scanpy_oom``."""
-    disable()

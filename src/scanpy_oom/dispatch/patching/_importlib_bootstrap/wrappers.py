@@ -20,6 +20,11 @@ from typing import TYPE_CHECKING, Any
 from ....errors import MemoryBudgetExceeded, UnsupportedOutOfMemory
 from ....settings import settings
 
+_WAY_OUT = (
+    "scanpy-oom is installed: `backed='oom'` reads this file and leaves its matrices on disk; "
+    "`scanpy_oom.settings.read = 'auto'` (or SCANPY_OOM_READ=auto) does so with all files that are too large."
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -130,16 +135,28 @@ def around_graph(function: Function) -> Function:
 def around_read_h5ad(function: Function) -> Function:
     """Wrap `anndata.read_h5ad`, so that it knows ``backed="oom"``."""
 
+    def in_memory(*args: object, **kwargs: object) -> object:
+        try:
+            adata = function(*args, **kwargs)
+        except MemoryError as error:
+            error.add_note(_WAY_OUT)
+            raise
+        if "scanpy_oom.matrix" in _modules:  # the report tells why later calls use what is in memory
+            import_module("scanpy_oom.dispatch.telemetry.materialized").note_read(function.__name__, adata)
+        return adata
+
+    in_memory = update_wrapper(in_memory, function)
+
     def wrapper(*args: object, **kwargs: object) -> object:
         __tracebackhide__ = True
         backed = _backed(args, kwargs)
         if backed is None:
             backed = _default_backed()
+        if backed is None and settings.read == "auto":
+            automatic = import_module("scanpy_oom.dispatch.readwrite.automatic")
+            return automatic.read_automatically(in_memory, "scanpy_oom.dispatch.readwrite.read:read_h5ad", args, kwargs)
         if backed is None:
-            adata = function(*args, **kwargs)
-            if "scanpy_oom.matrix" in _modules:  # the report tells why later calls use what is in memory
-                import_module("scanpy_oom.dispatch.telemetry.materialized").note_read(function.__name__, adata)
-            return adata
+            return in_memory(*args, **kwargs)
         readers = import_module("scanpy_oom.dispatch.readwrite.read")
         if backed == "oom":
             return readers.read_as_asked(function, args, kwargs)
@@ -173,6 +190,10 @@ def around_read_10x_h5(function: Function) -> Function:
 
     def wrapper(*args: object, backed: str | None = None, **kwargs: object) -> object:
         __tracebackhide__ = True
+        if backed is None and settings.read == "auto":
+            automatic = import_module("scanpy_oom.dispatch.readwrite.automatic")
+            reader = "scanpy_oom.dispatch.readwrite.tenx:read_10x_h5"
+            return automatic.read_automatically(function, reader, args, kwargs, tenx=True)
         backed = _default_backed() if backed is None else backed
         if backed is None:
             return function(*args, **kwargs)
@@ -189,6 +210,9 @@ def around_read_zarr(function: Function) -> Function:
 
     def wrapper(store: object, backed: str | None = None) -> object:
         __tracebackhide__ = True
+        if backed is None and settings.read == "auto":
+            automatic = import_module("scanpy_oom.dispatch.readwrite.automatic")
+            return automatic.read_automatically(function, "scanpy_oom.dispatch.readwrite.read:read_zarr", (store,), {})
         if backed is None:
             backed = _default_backed()
         if backed is None:
