@@ -90,7 +90,7 @@ class CompressedRows:
         self._lengths[:] = lengths
         return [array.in_parts(int(lengths.sum())) for array in (self._data, self._indices)]
 
-    def put(self, start: int, encoded: Sequence[Any]) -> None:
+    def put(self, start: int, encoded: Sequence[object]) -> None:
         """Write values and indices from an entry on."""
         for array, part in zip((self._data, self._indices), encoded, strict=True):
             array.put(start, part)
@@ -123,7 +123,7 @@ class CompressedMatrixWriter(MatrixWriter[Group]):
         name: str,
         shape: tuple[int, int],
         dtype: np.dtype,
-        dataset_kwargs: Mapping[str, Any],
+        dataset_kwargs: Mapping[str, object],
         kind: Literal["csr", "csc"] = "csr",
     ) -> None:
         n_rows, n_columns = shape if kind == "csr" else shape[::-1]
@@ -154,7 +154,7 @@ class CompressedMatrixWriter(MatrixWriter[Group]):
         """Take no rows any more but parts of rows that store so many entries; return what encodes these."""
         return self._rows.in_parts(lengths)
 
-    def put(self, start: int, encoded: Sequence[Any]) -> None:
+    def put(self, start: int, encoded: Sequence[object]) -> None:
         """Write what was encoded of values and indices from an entry on."""
         self._rows.put(start, encoded)
 
@@ -178,7 +178,7 @@ class DenseMatrixWriter(MatrixWriter[Group]):
     """
 
     def __init__(
-        self, parent: Group, name: str, shape: tuple[int, int], dtype: np.dtype, dataset_kwargs: Mapping[str, Any]
+        self, parent: Group, name: str, shape: tuple[int, int], dtype: np.dtype, dataset_kwargs: Mapping[str, object]
     ) -> None:
         options = self._options(dataset_kwargs)
         if all(shape) and self._is_cut(options):
@@ -204,7 +204,7 @@ class DenseMatrixWriter(MatrixWriter[Group]):
         """Take no rows any more but parts; return what encodes these."""
         return [self._rows.in_parts(self._n_rows)]
 
-    def put(self, start: int, encoded: Sequence[Any]) -> None:
+    def put(self, start: int, encoded: Sequence[object]) -> None:
         """Write what was encoded from a row on."""
         self._rows.put(start, encoded[0])
 

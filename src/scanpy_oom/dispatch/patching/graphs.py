@@ -101,7 +101,7 @@ class LeanGraph(igraph.Graph):
         if weights is not None:
             igraph.EdgeSeq(self)["weight"] = weights
 
-    def _with_array(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _with_array(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return arguments with the array in the place of its name."""
         if args:
             self._give_weights()
@@ -115,11 +115,11 @@ class LeanGraph(igraph.Graph):
         """Edges, whose weights are listed when they are asked for."""
         return igraph.EdgeSeq(self) if self._weights is None else _Edges(self)
 
-    def community_leiden(self, *args: Any, **kwargs: Any) -> Any:
+    def community_leiden(self, *args: object, **kwargs: object) -> Any:
         """Find clusters as :meth:`igraph.Graph.community_leiden` does."""
         return super().community_leiden(*args, **self._with_array(args, kwargs))
 
-    def modularity(self, *args: Any, **kwargs: Any) -> Any:
+    def modularity(self, *args: object, **kwargs: object) -> Any:
         """Compute what :meth:`igraph.Graph.modularity` does."""
         return super().modularity(*args, **self._with_array(args[1:], kwargs))  # the first are clusters
 
@@ -132,14 +132,14 @@ class _Edges(igraph.EdgeSeq):
             self.graph._give_weights()
         return super().__getattribute__(name)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> Any:
         weights = self.graph._weights
         if weights is not None and isinstance(key, str) and key == "weight":
             return list(weights)
         self.graph._give_weights()
         return super().__getitem__(key)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         self.graph._give_weights()
         super().__setitem__(key, value)
 
@@ -158,7 +158,7 @@ def _add_edges(graph: igraph.Graph, pairs: Iterator[tuple[int, int]]) -> None:
         raise error.__cause__ from None
 
 
-def _as_stored(kind: type[Any], adjacency: Any, *, directed: bool) -> Any:
+def _as_stored(kind: type, adjacency: Any, *, directed: bool) -> Any:
     """Build a graph with an edge for each value other than zero, as scanpy does by default."""
     graph = kind(directed=directed)
     graph.add_vertices(adjacency.shape[0])
@@ -180,7 +180,7 @@ def _pairs(adjacency: Any) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _as_weighted_adjacency(kind: type[Any], adjacency: Any, *, directed: bool) -> Any:
+def _as_weighted_adjacency(kind: type, adjacency: Any, *, directed: bool) -> Any:
     """Build a graph as :meth:`igraph.Graph.Weighted_Adjacency` does, and scanpy with its second preset.
 
     Stored zeros are edges. Without directions, a pair has one edge, of the larger weight, where it is met first.
@@ -234,7 +234,7 @@ def _sample() -> Any:
     return sparse.csr_matrix((values, columns, np.array([0, 3, 5, 6, 8])), shape=(4, 4))
 
 
-def _contents(graph: Any) -> tuple[Any, ...]:
+def _contents(graph: Any) -> tuple[object, ...]:
     return graph.vcount(), graph.is_directed(), graph.get_edgelist(), list(map(float, graph.es["weight"]))
 
 

@@ -36,6 +36,7 @@ from .worker import merge, part, partials_of, read_ahead, rows_of, work
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     from distributed import Future
 
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from .client import Cluster
     from .row_totals import FoundTotals
     from .runs import Note, Run
+
+    Task: TypeAlias = Future[Any]
+    """What a worker does, or has found."""
 
 __all__ = ["ClusterPass"]
 
@@ -98,7 +102,7 @@ class ClusterPass:
         self.name = "+".join(dict.fromkeys(type(reduction).__name__ for reduction in reductions))
         self.key = uuid4().hex
         self.numbers = count()
-        self.futures: list[Future[Any]] = []
+        self.futures: list[Task] = []
         self.notes: list[Note] = []
 
     def _reductions(self) -> Iterator[Reduction]:
@@ -192,7 +196,7 @@ class ClusterPass:
         partials = self._fetched(found)
         return self._unpacked(partials.partials if isinstance(partials, Outcome) else partials)
 
-    def _submit(self, function: Any, *arguments: Any, name: str, run: Run | None = None) -> Future[Any]:
+    def _submit(self, function: Any, *arguments: Any, name: str, run: Run | None = None) -> Task:
         future = self.client.submit(
             function,
             *arguments,
@@ -208,7 +212,7 @@ class ClusterPass:
         """Return the key of a task, by whose name Dask's dashboard shows it."""
         return f"{name}-{self.key}-{next(self.numbers)}"
 
-    def _map(self, name: str, function: Any, *arguments: Sequence[Any], worker: str | None = None) -> list[Future[Any]]:
+    def _map(self, name: str, function: Any, *arguments: Sequence[Any], worker: str | None = None) -> list[Task]:
         """Hand over several tasks at once: each message to the scheduler takes some milliseconds."""
         futures = self.client.map(
             function,
@@ -221,32 +225,32 @@ class ClusterPass:
         self.futures += futures
         return list(futures)
 
-    def _computed(self, runs: Sequence[Run]) -> list[Future[Any]]:
+    def _computed(self, runs: Sequence[Run]) -> list[Task]:
         """Have runs computed, in whatever order."""
-        outcomes: list[Future[Any]] = []
+        outcomes: list[Task] = []
         for worker, some in groupby(runs, key=lambda run: self.places[run.number]):
             theirs = list(some)
             n = len(theirs)
             outcomes += self._map(self.name, work, [self.client.id] * n, [self.parts] * n, theirs, worker=worker)
         return outcomes
 
-    def _work(self, run: Run, before: Future[Any] | None = None, *after: Future[Any]) -> Future[Any]:
+    def _work(self, run: Run, before: Task | None = None, *after: Task) -> Task:
         """Have a run computed."""
         return self._submit(work, self.client.id, self.parts, run, before, *after, name=self.name, run=run)
 
-    def _one_by_one(self, runs: Sequence[Run]) -> list[Future[Any]]:
+    def _one_by_one(self, runs: Sequence[Run]) -> list[Task]:
         """Have runs computed one after the other; what they read is read before, at once."""
-        ahead: list[list[Future[Any]]] = [[] for _ in runs]
+        ahead: list[list[Task]] = [[] for _ in runs]
         if self.payload.cache and self.lead.source.is_slow and len(runs) > 1:
             ahead = [
                 [self._submit(read_ahead, self.client.id, self.parts, run, name="read-ahead", run=run)] for run in runs
             ]
-        outcomes: list[Future[Any]] = []
+        outcomes: list[Task] = []
         for run, first in zip(runs, ahead, strict=True):
             outcomes.append(self._work(run, outcomes[-1] if outcomes else None, *first))
         return outcomes
 
-    def _merged(self, groups: Sequence[Sequence[Run]], outcomes: Sequence[Future[Any]]) -> Future[Any]:
+    def _merged(self, groups: Sequence[Sequence[Run]], outcomes: Sequence[Task]) -> Task:
         """Have the results of runs merged, in their groups and then group by group, as on threads."""
         of_groups = [self._merge([outcomes[run.number] for run in group], group[0]) for group in groups]
         total = of_groups[0]
@@ -254,7 +258,7 @@ class ClusterPass:
             total = self._merge([total, *of_groups[start : start + AT_ONCE]], groups[0][0])
         return total
 
-    def _merge(self, outcomes: Sequence[Future[Any]], run: Run) -> Future[Any]:
+    def _merge(self, outcomes: Sequence[Task], run: Run) -> Task:
         if len(outcomes) == 1:
             return outcomes[0]
         return self._submit(merge, self.client.id, self.parts, list(outcomes), name=f"{self.name}-merge", run=run)
@@ -275,7 +279,7 @@ class ClusterPass:
 
         return reduce(self._merge_here, (reduce(self._merge_here, (next_one() for _ in group)) for group in groups))
 
-    def _fetched(self, futures: Future[Any] | list[Future[Any]]) -> Any:
+    def _fetched(self, futures: Task | list[Task]) -> Any:
         """Wait for what tasks have found and fetch it, not by way of the scheduler if workers can be reached."""
         return self.client.gather(futures, direct=self.cluster.reaches_workers)
 
@@ -285,7 +289,7 @@ class ClusterPass:
     def _unpacked(self, partials: Partials) -> Partials:
         return of_each(self.requests, "unpack", partials)
 
-    def _place_rows(self, outcomes: Sequence[Future[Any]]) -> None:
+    def _place_rows(self, outcomes: Sequence[Task]) -> None:
         """Put what runs have written by row in its place, as they end."""
         futures = self._map("rows", rows_of, outcomes)
         for ended in as_completed(futures, loop=self.client.loop).batches():

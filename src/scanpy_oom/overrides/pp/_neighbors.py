@@ -42,15 +42,15 @@ def neighbors(  # noqa: PLR0913
     n_neighbors: int = 15,
     n_pcs: int | None = None,
     *,
-    distances: Any = None,
-    use_rep: Any = None,
+    distances: object = None,
+    use_rep: object = None,
     knn: bool = True,
-    method: Any = "umap",
-    transformer: Any = None,
+    method: object = "umap",
+    transformer: object = None,
     metric: Any = None,
-    metric_kwds: Mapping[str, Any] | None = None,
-    random_state: Any = UNSET,
-    rng: Any = UNSET,
+    metric_kwds: Mapping[str, object] | None = None,
+    random_state: object = UNSET,
+    rng: object = UNSET,
     key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
@@ -96,7 +96,7 @@ def neighbors(  # noqa: PLR0913
     return adata if copy else None
 
 
-def _check(n_neighbors: Any, given: Mapping[str, Any], *, knn: bool, method: Any, metric: Any) -> None:
+def _check(n_neighbors: Any, given: Mapping[str, object], *, knn: bool, method: object, metric: object) -> None:
     """Make sure that the arguments are covered."""
     for name, value in given.items():
         if value is not None:
@@ -150,7 +150,7 @@ def _dtype(x: NDArray[np.number] | OOMMatrix, metric: str) -> type[np.floating]:
     return np.float32 if single else np.float64
 
 
-def _seed(random_state: Any, rng: Any) -> dict[str, Any]:
+def _seed(random_state: object, rng: object) -> dict[str, Any]:
     """Return what scanpy notes down of the seed."""
     if rng is UNSET:
         return {"random_state": 0 if random_state is UNSET else random_state}
@@ -158,7 +158,7 @@ def _seed(random_state: Any, rng: Any) -> dict[str, Any]:
 
 
 def _put(
-    adata: AnnData, key_added: str | None, params: dict[str, Any], graph: Any, connectivities: Any, start: Any
+    adata: AnnData, key_added: str | None, params: dict[str, Any], graph: object, connectivities: object, start: object
 ) -> None:
     """Put a graph where scanpy does, and say so."""
     prefix, key = ("", "neighbors") if key_added is None else (f"{key_added}_", key_added)

@@ -49,19 +49,19 @@ def leiden(  # noqa: PLR0913
     resolution: float = 1,
     *,
     restrict_to: tuple[str, Sequence[str]] | None = None,
-    random_state: Any = UNSET,
-    rng: Any = UNSET,
+    random_state: object = UNSET,
+    rng: object = UNSET,
     key_added: str = "leiden",
-    adjacency: Any = None,
+    adjacency: object = None,
     directed: bool | None = None,
     use_weights: bool = True,
     n_iterations: int = -1,
-    partition_type: Any = None,
+    partition_type: object = None,
     neighbors_key: str | None = None,
     obsp: str | None = None,
     copy: bool = False,
-    flavor: Any = None,
-    **clustering_args: Any,
+    flavor: object = None,
+    **clustering_args: object,
 ) -> AnnData | None:
     """Find clusters, as :func:`scanpy.tl.leiden` does, by a Leiden of our own: other clusters, as good as igraph's.
 
@@ -103,16 +103,16 @@ def leiden_resolutions(  # noqa: PLR0913
     resolutions: Iterable[float],
     *,
     restrict_to: tuple[str, Sequence[str]] | None = None,
-    random_state: Any = UNSET,
-    rng: Any = UNSET,
+    random_state: object = UNSET,
+    rng: object = UNSET,
     key_added: str = "leiden",
-    adjacency: Any = None,
+    adjacency: object = None,
     use_weights: bool = True,
     n_iterations: int = -1,
     neighbors_key: str | None = None,
     obsp: str | None = None,
     copy: bool = False,
-    **clustering_args: Any,
+    **clustering_args: object,
 ) -> AnnData | None:
     """Find clusters for several resolutions, on all cores.
 
@@ -175,7 +175,7 @@ def leiden_resolutions(  # noqa: PLR0913
     return adata if copy else None
 
 
-def _flavor(flavor: Any) -> Any:
+def _flavor(flavor: object) -> Any:
     """Return the flavor that scanpy would take."""
     if _scanpy.is_unset(flavor) or flavor is None:
         return _scanpy.preset(UNSET, "leiden", "flavor", "leidenalg")
@@ -183,13 +183,13 @@ def _flavor(flavor: Any) -> Any:
 
 
 def _check(
-    flavor: Any,
-    resolution: Any,
-    n_iterations: Any,
-    clustering_args: Mapping[str, Any],
+    flavor: object,
+    resolution: object,
+    n_iterations: object,
+    clustering_args: Mapping[str, object],
     *,
     directed: bool | None = None,
-    partition_type: Any = None,
+    partition_type: object = None,
 ) -> None:
     """Make sure that the arguments are covered."""
     if flavor not in ("igraph", "leidenalg"):
@@ -234,7 +234,9 @@ class _Part:
     restricted: tuple[str, Sequence[str], Any] | None
 
     @classmethod
-    def of(cls, adata: AnnData, restrict_to: Any, adjacency: Any, obsp: str | None, neighbors_key: str | None) -> _Part:
+    def of(
+        cls, adata: AnnData, restrict_to: Any, adjacency: object, obsp: str | None, neighbors_key: str | None
+    ) -> _Part:
         if adjacency is None:
             adjacency = _scanpy.choose_graph(adata, obsp, neighbors_key)
         if restrict_to is None:
@@ -257,7 +259,7 @@ class _Part:
             raise UnsupportedOutOfMemory(reason)
         return graph
 
-    def put(self, adata: AnnData, key: str, found: Clusters, params: Mapping[str, Any], begin: datetime) -> None:
+    def put(self, adata: AnnData, key: str, found: Clusters, params: Mapping[str, object], begin: datetime) -> None:
         """Put clusters where scanpy does, and say so."""
         numbers = np.unique(found.labels)
         if self.restricted is None:
@@ -367,7 +369,7 @@ def _seed(random_state: Any, rng: Any) -> tuple[dict[str, Any], Any]:
     return {}, draws
 
 
-def _params(resolution: float | None, n_iterations: int, noted: Mapping[str, Any]) -> dict[str, Any]:
+def _params(resolution: float | None, n_iterations: int, noted: Mapping[str, object]) -> dict[str, Any]:
     """Return what scanpy notes down, in its order."""
     if SCANPY_1_13:
         return {"resolution": resolution, "n_iterations": n_iterations, **noted}

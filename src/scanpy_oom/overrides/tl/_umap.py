@@ -40,13 +40,13 @@ def umap(  # noqa: PLR0913
     alpha: float = 1.0,
     gamma: float = 1.0,
     negative_sample_rate: float = 5,
-    init_pos: Any = "spectral",
-    random_state: Any = UNSET,
-    rng: Any = UNSET,
+    init_pos: object = "spectral",
+    random_state: object = UNSET,
+    rng: object = UNSET,
     a: float | None = None,
     b: float | None = None,
     method: str = "umap",
-    key_added: Any = UNSET,
+    key_added: object = UNSET,
     neighbors_key: str | None = "neighbors",
     copy: bool = False,
 ) -> AnnData | None:
@@ -99,7 +99,7 @@ def umap(  # noqa: PLR0913
     return adata if copy else None
 
 
-def _check_arguments(adata: AnnData, init_pos: Any, maxiter: Any, method: Any) -> None:
+def _check_arguments(adata: AnnData, init_pos: object, maxiter: object, method: object) -> None:
     """Make sure that the arguments are covered."""
     if method != "umap":
         reason = f"`method={method!r}`"
@@ -158,7 +158,7 @@ def _state(draws: Any) -> np.random.RandomState:
 
 
 def _init(
-    adata: AnnData, init_pos: Any, random_state: Any, draws: Any, neighbors_key: str
+    adata: AnnData, init_pos: object, random_state: object, draws: object, neighbors_key: str
 ) -> str | NDArray[np.float32]:
     """Return where the layout begins, as a word or as positions."""
     if isinstance(init_pos, str) and init_pos in adata.obsm:
@@ -174,7 +174,7 @@ def _init(
     return positions
 
 
-def _representation(adata: AnnData, params: Mapping[str, Any]) -> Any:
+def _representation(adata: AnnData, params: Mapping[str, object]) -> Any:
     """Return what represents the cells, which is looked at only where a graph has many components."""
     use_rep = params.get("use_rep")
     if SCANPY_1_13:
