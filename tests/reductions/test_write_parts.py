@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import scanpy as sc
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from scanpy_oom.reductions import write_parts
 from scanpy_oom.reductions.write import Write, written_dense
 from scanpy_oom.reductions.write_parts import StoredLengths, part_size
 
-from ..matrices import counts, oom
+from ..matrices import annotated, counts, oom
 
 
 def in_parts(matrix: OOMMatrix, parent, kwargs) -> list[tuple[int, int]]:
@@ -105,7 +106,7 @@ def test_a_dense_matrix_in_parts_is_what_it_is_in_one_piece(tmp_path, form, kwar
     assert_same_content(parts, whole)
 
 
-@given(lengths=st.lists(st.integers(0, 30), min_size=1, max_size=40), step=st.integers(1, 50))
+@given(lengths=st.lists(st.integers(0, 30), min_size=1, max_size=40).filter(any), step=st.integers(1, 50))
 def test_parts_begin_at_chunks_and_each_row_is_in_those_that_hold_its_entries(lengths, step):
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     size = part_size([step], offsets, 0)
@@ -115,10 +116,13 @@ def test_parts_begin_at_chunks_and_each_row_is_in_those_that_hold_its_entries(le
     assert len(parts.tasks) == len(starts)
     for start, (first, stop) in zip(starts, parts.tasks, strict=True):
         end = min(start + size, offsets[-1])
-        assert offsets[first] <= start < offsets[first + 1]
-        assert offsets[stop - 1] < end <= offsets[stop]
+        assert offsets[first] <= start
+        assert end <= offsets[stop]
     rows = [first for first, _ in parts.tasks]
     assert rows == sorted(set(rows))
+    read = [row for first, stop in parts.tasks for row in range(first, stop)]
+    assert set(read) == set(range(len(lengths))), "rows without entries have totals, too"
+    assert len(read) < len(lengths) + len(parts.tasks), "tasks share no row but one"
 
 
 def test_chunks_that_are_too_large_are_not_made_in_parts(tmp_path):
@@ -132,6 +136,29 @@ def test_a_matrix_without_values_is_not_written_in_parts(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         assert Write(file, "X", {}).in_parts(oom(sparse.csr_matrix((60, 30), dtype=np.float32))) is None
         assert list(file) == []
+
+
+@pytest.mark.parametrize("some", [slice(None), slice(1, None, 2)])
+def test_entries_that_are_stored_more_than_once_are_written_as_they_are_read(tmp_path, some):
+    x = counts(60, 30)
+    indices = x.indices.copy()
+    indices[1::5] = indices[:-1:5][: indices[1::5].size]
+    repeated = sparse.csr_matrix((x.data, np.sort(indices), x.indptr), shape=x.shape)
+    annotated(repeated).write_h5ad(tmp_path / "a.h5ad")
+    matrix = sc.read_h5ad(tmp_path / "a.h5ad", backed="oom")[some].X
+    with h5py.File(tmp_path / "whole.h5", "w") as whole, h5py.File(tmp_path / "parts.h5", "w") as parts:
+        with closing(Write(whole, "X", {"chunks": (7,)})) as write:
+            compute(matrix, write)
+        in_parts(matrix, parts, {"chunks": (7,)})
+        assert whole["X/data"].shape[0] < repeated[some].nnz
+        assert_same_content(parts, whole)
+
+
+def test_rows_that_store_other_entries_than_were_counted_are_an_error(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file, closing(Write(file, "X", {"chunks": (7,)})) as write:
+        parts = write.in_parts(oom(counts(60, 30)))
+        with pytest.raises(OOMError, match="store other entries than when these were counted"):
+            compute(oom(counts(60, 30, seed=1)), parts)
 
 
 def test_rows_in_another_order_are_not_written_in_parts(tmp_path):

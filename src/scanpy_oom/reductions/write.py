@@ -97,7 +97,8 @@ class Write(Reduction):
         if rows is not None and (np.diff(rows) < 0).any():
             return None
         width = matrix.shape[1] if self.as_array(matrix) else 0
-        lengths = np.ones(matrix.shape[0], dtype=np.int64) if width else _lengths(matrix)
+        # counted, as entries that are stored more than once are summed where they are read
+        lengths = np.ones(matrix.shape[0], dtype=np.int64) if width else compute(matrix, StoredLengths())
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         if not offsets[-1]:
             return None
@@ -149,16 +150,6 @@ class Write(Reduction):
             self._writer.discard()
             if self._scratch is not None:
                 self._scratch.close()
-
-
-def _lengths(matrix: OOMMatrix) -> NDArray[np.int64]:
-    """Return how many entries each row stores when it is written."""
-    plain = matrix.selection.columns is None and not matrix.chain.drops_zeros and matrix.chain.fill_values is None
-    if plain and matrix.source.nnz_is_exact:
-        offsets, rows = matrix.source.row_offsets(), matrix.selection.source_rows(np.arange(matrix.shape[0]))
-        return np.subtract(offsets[rows + 1], offsets[rows], dtype=np.int64)
-    lengths: NDArray[np.int64] = compute(matrix, StoredLengths())
-    return lengths
 
 
 def is_written_by_columns(matrix: OOMMatrix, parent: h5py.Group | zarr.Group, name: str) -> bool:

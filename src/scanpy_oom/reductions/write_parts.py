@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine.block import stored_rows
 from ..engine.reduction import Reduction
+from ..errors import OOMError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,9 +117,13 @@ class WriteParts(Reduction):
         self._size = size
         self._width = width
         self._starts = np.append(np.arange(0, offsets[-1], size), offsets[-1])
-        self._first_rows = np.searchsorted(offsets, self._starts[:-1], side="right") - 1
+        first = np.searchsorted(offsets, self._starts[:-1], side="right") - 1
         stop = np.searchsorted(offsets, self._starts[1:], side="left")
-        self.tasks = list(zip(self._first_rows.tolist(), stop.tolist(), strict=True))
+        # rows without entries are read, too: with what comes after them, or in the end
+        first[0], stop[-1] = 0, offsets.size - 1
+        first[1:] = np.minimum(first[1:], stop[:-1])
+        self._first_rows = first
+        self.tasks = list(zip(first.tolist(), stop.tolist(), strict=True))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_writer": None}
@@ -142,6 +147,9 @@ class WriteParts(Reduction):
                 partial[0].add(first + start, [rows.astype(self._dtype)])
             return
         stored = stored_rows(block, **self._how)
+        if not np.array_equal(stored.indptr[1:] + first, self._offsets[row + 1 : row + stored.indptr.size]):
+            msg = f"Rows {row} to {row + block.n_rows - 1} store other entries than when these were counted."
+            raise OOMError(msg)
         partial[0].add(first, [stored.data.astype(self._dtype, copy=False), stored.indices])
 
     def finish(self, partial: list[_Part]) -> list[tuple[int, list[Any]]]:

@@ -21,6 +21,7 @@ from distributed.scheduler import KilledWorker
 from ...errors import OOMError
 from ...settings import settings
 from ..abc import Distribution
+from ..budget import LARGE
 from ..partition import Partition
 from ..reader import SourceReader
 from ..runtime import pass_log
@@ -53,7 +54,7 @@ __all__ = ["ClusterPass"]
 
 
 AT_ONCE = 8
-"""Results of groups that one task merges, beside those before."""
+"""Results that one task merges with those before, unless they are large."""
 
 
 class ClusterPass:
@@ -253,15 +254,15 @@ class ClusterPass:
     def _merged(self, groups: Sequence[Sequence[Run]], outcomes: Sequence[Task]) -> Task:
         """Have the results of runs merged, in their groups and then group by group, as on threads."""
         of_groups = [self._merge([outcomes[run.number] for run in group], group[0]) for group in groups]
-        total = of_groups[0]
-        for start in range(1, len(of_groups), AT_ONCE):  # those that are merged at once are in memory together
-            total = self._merge([total, *of_groups[start : start + AT_ONCE]], groups[0][0])
-        return total
+        return self._merge(of_groups, groups[0][0])
 
     def _merge(self, outcomes: Sequence[Task], run: Run) -> Task:
-        if len(outcomes) == 1:
-            return outcomes[0]
-        return self._submit(merge, self.client.id, self.parts, list(outcomes), name=f"{self.name}-merge", run=run)
+        at_once = 1 if self.partial_nbytes >= LARGE else AT_ONCE  # which are in memory together
+        total, *others = outcomes
+        for start in range(0, len(others), at_once):
+            some = [total, *others[start : start + at_once]]
+            total = self._submit(merge, self.client.id, self.parts, some, name=f"{self.name}-merge", run=run)
+        return total
 
     def _gathered(self, groups: Sequence[Sequence[Run]], n_ahead: int) -> Partials:
         """Merge results here, in groups as on threads, as they are what was asked for; a few runs are under way."""
