@@ -65,9 +65,7 @@ def test_what_fits_is_read_into_memory_and_the_log_says_so(h5ad, name):
 @pytest.mark.parametrize("name", READERS)
 def test_what_does_not_fit_stays_on_disk_and_a_warning_says_why(h5ad, name, monkeypatch):
     monkeypatch.setattr(automatic, "available_memory", lambda: 10**7)
-    with pytest.warns(
-        UserWarning, match=r"stays on disk: scanpy's usual steps take about .*, more than 10 MB are free"
-    ):
+    with pytest.warns(UserWarning, match=r"stays on disk: scanpy's usual steps take about .*, but only 10 MB are free"):
         adata = READERS[name](h5ad)
     assert isinstance(adata.X, OOMMatrix)
 

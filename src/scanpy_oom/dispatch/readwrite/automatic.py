@@ -82,7 +82,7 @@ class Decision:
         return self.needed > self.available
 
     def __str__(self) -> str:
-        fits = "more than" if self.on_disk else "and"
+        fits = "but only" if self.on_disk else "and"
         what = f"scanpy's usual steps take about {format_bytes(self.needed)} of memory"
         there = f"{what}, {fits} {format_bytes(self.available)} are free"
         if self.on_disk:
