@@ -86,10 +86,10 @@ class Decision:
         what = f"scanpy's usual steps take about {format_bytes(self.needed)} of memory"
         there = f"{what}, {fits} {format_bytes(self.available)} are free"
         if self.on_disk:
-            way = "`backed=False` reads it into memory"
-            return (
-                f"{self.path} stays on disk: {there}. {way}; `scanpy_oom.settings.read = 'asked'` reads all files so."
+            way = (
+                "To read it into memory, pass `backed=False`; for all files, set `scanpy_oom.settings.read = 'asked'`."
             )
+            return f"{self.path} stays on disk: {there}. {way}"
         return f"{self.path} is read into memory: {there}. `backed='oom'` leaves it on disk."
 
 
