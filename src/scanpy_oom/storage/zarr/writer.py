@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,13 +60,19 @@ class ZarrEncoder(Encoder[None]):
             )
             raise OOMError(msg)
         zarr.open_array(self.store, path=self.path, mode="r+")[start : start + rows.shape[0]] = rows
-        if not _is_node(Path(self.store)):  # who began to write has given up meanwhile, and taken the store away
-            shutil.rmtree(self.store, ignore_errors=True)
+        _remove_unless_node(Path(self.store), Path(self.store, self.path))
 
 
-def _is_node(folder: Path) -> bool:
-    """Return whether a folder is a group or array, of either format."""
-    return any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+def _remove_unless_node(store: Path, array: Path) -> None:
+    """Remove an array that was taken away meanwhile, as chunks make its folders anew; and parents that are empty."""
+    if any((array / name).exists() for name in ("zarr.json", ".zarray")):
+        return
+    shutil.rmtree(array, ignore_errors=True)
+    with suppress(OSError):  # others are in it
+        for folder in array.parents:
+            folder.rmdir()
+            if folder == store:
+                break
 
 
 class ZarrAppender(Appender):
