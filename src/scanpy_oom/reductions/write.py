@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import PurePosixPath
@@ -18,7 +19,7 @@ from ..storage.hdf5.writer import ArrayWriter, CompressedWriter
 from ..storage.scratch.file import check_scratch_space
 from ..storage.scratch.reorder import ScratchRows
 from .collect import CollectSparse
-from .write_parts import StoredLengths, WriteParts, part_size, sorts_columns
+from .write_parts import PART, StoredLengths, WriteParts, part_size, sorts_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -96,18 +97,19 @@ class Write(Reduction):
         rows = matrix.selection.rows
         if rows is not None and (np.diff(rows) < 0).any():
             return None
-        width = matrix.shape[1] if self.as_array(matrix) else 0
+        self._open(matrix)
+        width, itemsize = matrix.shape[1] if self.as_array(matrix) else 0, matrix.dtype_in_memory.itemsize
+        nbytes = width * itemsize or 4 + itemsize
+        steps = self._writer.steps()
+        if math.lcm(*steps) * nbytes > PART:
+            return None
         # counted, as entries that are stored more than once are summed where they are read
         lengths = np.ones(matrix.shape[0], dtype=np.int64) if width else compute(matrix, StoredLengths())
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        if not offsets[-1]:
+        if not lengths.any():
             return None
-        self._open(matrix)
-        size = part_size(self._writer.steps(), offsets, width)
-        if not size:
-            return None
+        size = part_size(steps, lengths, nbytes)
         encoders = self._writer.in_parts() if width else self._writer.in_parts(lengths)
-        return WriteParts(self._writer, encoders, offsets, size, width=width)
+        return WriteParts(self._writer, encoders, np.concatenate([[0], np.cumsum(lengths)]), size, width=width)
 
     def partial(self) -> None:
         return None

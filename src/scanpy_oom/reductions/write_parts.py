@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StoredLengths", "WriteParts", "part_size", "sorts_columns"]
 
-PART = 2**21
-"""Entries of a part, about: 16 MB of single precision."""
-
-LARGEST = 2**24
-"""Entries of the largest chunks, or shards, that are made whole in one process."""
+PART = 2**24
+"""Bytes of a part, about. Larger chunks, or shards, are not made whole in another process."""
 
 
 def sorts_columns(matrix: OOMMatrix) -> bool:
@@ -39,7 +36,7 @@ class StoredLengths(Reduction):
     """How many entries each row stores when it is written, `(n_rows,)` of int64."""
 
     def prepare(self, matrix: OOMMatrix) -> None:
-        self._how = {"sorts": sorts_columns(matrix), "drops_zeros": matrix.chain.drops_zeros}
+        self._how = {"sorts": False, "drops_zeros": matrix.chain.drops_zeros}
         self._lengths = np.zeros(matrix.shape[0], dtype=np.int64)
 
     def partial(self) -> None:
@@ -58,13 +55,11 @@ class StoredLengths(Reduction):
         return (self._lengths,)
 
 
-def part_size(steps: Sequence[int], offsets: NDArray[np.int64], width: int) -> int:
-    """Return how many entries, or rows of `width` columns, a part has; 0 if chunks are too large to be made whole."""
+def part_size(steps: Sequence[int], lengths: NDArray[np.int64], nbytes: int) -> int:
+    """Return how many entries a part has, or rows of a dense matrix, by the bytes of one."""
     step = math.lcm(*steps)
-    if step * max(width, 1) > LARGEST:
-        return 0
-    longest = int(np.diff(offsets).max(initial=1))  # so that no two parts begin in one row
-    return -(-max(PART // max(width, 1), longest) // step) * step
+    longest = int(lengths.max(initial=1))  # so that no two parts begin in one row
+    return -(-max(PART // nbytes, longest) // step) * step
 
 
 class _Part:

@@ -245,7 +245,7 @@ def test_a_file_is_written_here_of_what_workers_compute(client, read, tmp_path, 
 
 
 def test_a_zarr_store_is_written_by_the_workers_and_is_that_of_threads(client, read, tmp_path, monkeypatch):
-    monkeypatch.setattr(write_parts, "PART", 10_000)
+    monkeypatch.setattr(write_parts, "PART", 80_000)
     monkeypatch.setattr(matrix_writer, "CHUNK", 5_000)
     files = []
     for engine in ("threads", client):
