@@ -242,7 +242,9 @@ class Settings:
         scheduler as ``"tcp://host:8786"``, or ``"dask"`` for the current Dask client: the workers of that cluster,
         which must see the files under the same paths. Results are the same to the last bit.
         """
-        return os.environ.get("SCANPY_OOM_ENGINE") or "threads" if self._engine is None else self._engine
+        if self._engine is not None:
+            return self._engine
+        return os.environ.get("SCANPY_OOM_ENGINE") or "threads"
 
     @engine.setter
     def engine(self, value: object) -> None:

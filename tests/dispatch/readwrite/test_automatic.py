@@ -134,7 +134,6 @@ def test_a_header_is_enough(claimed):
     assert decision.available <= available_memory() * 2
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="limits of the address space")
 def test_a_file_that_is_too_large_for_memory_is_told_of_with_the_way_out(claimed):
     settings.read = "asked"
     with pytest.raises(MemoryError) as raised:

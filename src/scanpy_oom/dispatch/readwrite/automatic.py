@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from ...errors import OOMError
+from ...errors import CorruptFileError, OOMError
 from ...memory.system import available_memory
 from ...messages import info, warn_user
 from ...settings import format_bytes
@@ -149,7 +149,9 @@ def read_automatically(function: Function, reader: str, args: Args, kwargs: Kwar
     try:
         module, _, name = reader.partition(":")
         adata = getattr(import_module(module), name)(decision.path, **others)
-    except (OOMError, TypeError, ValueError) as error:
+    except CorruptFileError:  # in memory it would be no better
+        raise
+    except OOMError as error:
         warn_user(f"{decision.path} does not fit into memory, and cannot stay on disk: {error} It is read into memory.")
         return function(*args, **kwargs)
     warn_user(str(decision))
